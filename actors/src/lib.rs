@@ -1,0 +1,7 @@
+//! The control plane of mesher: configuration, registries, balancers, health checks and the admin interface.
+//!
+//! Everything here runs on the control thread (and the admin on its own); nothing here is on the path of a
+//! request. What the data plane may see of it is [`snapshot`], and nothing else.
+
+pub mod registry;
+pub mod snapshot;

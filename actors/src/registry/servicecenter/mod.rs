@@ -1,0 +1,1 @@
+//! Apache ServiceComb service-center, over its v4 interface.

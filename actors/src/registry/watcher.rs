@@ -1,0 +1,1 @@
+//! Keeps a registry source running.

@@ -1,0 +1,278 @@
+//! Numbers that shards count and the admin reads: no lock and no atomic read-modify-write on the request path.
+//!
+//! Each [`Counter`] has exactly one writer, the shard it belongs to, so an increment is a plain load and store;
+//! readers see a value that is at most a moment old. A shard makes its [`Series`] through [`Board::series`] the
+//! first time it meets a service (a lock, once) and keeps the `Arc`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Failure;
+
+/// Series beyond this many go to one overflow series: a bound against label explosion in a metrics store.
+pub const SERIES_MAX: usize = 2000;
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning shard may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away (for gauges such as open connections). Only the owning shard may call this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
+    }
+
+    /// Sets the value. Only the owning shard may call this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value as last written.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the latency buckets, seconds; the last bucket has none.
+pub const LATENCY_BOUNDS: [f64; 18] = [
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
+    7.5, 10.0,
+];
+
+/// [`LATENCY_BOUNDS`] in microseconds, so that recording needs no floating point.
+const LATENCY_BOUNDS_US: [u64; 18] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000,
+    1_000_000, 2_500_000, 5_000_000, 7_500_000, 10_000_000,
+];
+
+/// How long requests took.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [Counter; LATENCY_BOUNDS.len() + 1],
+    sum_us: Counter,
+}
+
+impl Latency {
+    /// Counts one request of this duration.
+    #[inline]
+    pub fn record(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_US.iter().position(|bound| us <= *bound).unwrap_or(LATENCY_BOUNDS.len());
+        if let Some(counter) = self.buckets.get(bucket) {
+            counter.add(1);
+        }
+        self.sum_us.add(us);
+    }
+
+    /// Requests per bucket, not cumulated; the last entry is beyond the last bound.
+    #[must_use]
+    pub fn buckets(&self) -> [u64; LATENCY_BOUNDS.len() + 1] {
+        self.buckets.each_ref().map(Counter::value)
+    }
+
+    /// Sum of all durations, seconds.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a sum for a chart")]
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_us.value() as f64 / 1e6
+    }
+}
+
+/// Which way a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the local service to another one.
+    Outgoing,
+    /// From another service to the local one.
+    Incoming,
+}
+
+impl Direction {
+    /// Label value.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+        }
+    }
+}
+
+/// What a [`Series`] counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// Which way.
+    pub direction: Direction,
+    /// Application of the target.
+    pub app: Arc<str>,
+    /// Name of the target; empty for requests that never had one.
+    pub service: Arc<str>,
+    /// Version of the target; empty if unknown.
+    pub version: Arc<str>,
+}
+
+/// Counters of one target on one shard.
+#[derive(Debug)]
+pub struct Series {
+    /// What is counted.
+    pub labels: Labels,
+    /// Requests by the hundred of their answer's status: `[0]` is 1xx, `[4]` is 5xx, `[5]` is no answer at all.
+    pub by_class: [Counter; 6],
+    /// Requests that ended in each failure, by discriminant.
+    pub by_failure: [Counter; Failure::ALL.len()],
+    /// Attempts beyond the first of their request.
+    pub retries: Counter,
+    /// From the request head having arrived to the last byte of the answer.
+    pub latency: Latency,
+}
+
+impl Series {
+    fn new(labels: Labels) -> Self {
+        Self {
+            labels,
+            by_class: Default::default(),
+            by_failure: Default::default(),
+            retries: Counter::default(),
+            latency: Latency::default(),
+        }
+    }
+
+    /// Counts a finished request: the status sent (0 if none) and why mesher answered itself, if it did.
+    #[inline]
+    pub fn record(&self, status: u16, failure: Option<Failure>, took: Duration) {
+        let class = match status / 100 {
+            class @ 1..=5 => usize::from(class) - 1,
+            _ => 5,
+        };
+        if let Some(counter) = self.by_class.get(class) {
+            counter.add(1);
+        }
+        if let Some(counter) = failure.and_then(|failure| self.by_failure.get(failure as usize)) {
+            counter.add(1);
+        }
+        self.latency.record(took);
+    }
+}
+
+/// Numbers of one shard that belong to no service. Aligned so that two shards never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardStats {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Downstream connections open now.
+    pub downstream_open: Counter,
+    /// Upstream connections made.
+    pub upstream_connects: Counter,
+    /// Upstream connections open now, idle or in use.
+    pub upstream_open: Counter,
+    /// Requests sent on a pooled connection.
+    pub upstream_reused: Counter,
+    /// Requests in flight now.
+    pub requests_in_flight: Counter,
+    /// Connection tasks that panicked.
+    pub panics: Counter,
+    /// Times accepting had to pause for lack of file descriptors.
+    pub accept_pauses: Counter,
+    /// Version of the snapshot in use.
+    pub snapshot: Counter,
+    /// Turns of the event loop since start; stands still when the shard is stuck (or idle).
+    pub turns: Counter,
+}
+
+/// Where shards put their numbers and the admin finds them.
+#[derive(Debug, Default)]
+pub struct Board {
+    shards: Mutex<Vec<Arc<ShardStats>>>,
+    series: Mutex<Vec<Arc<Series>>>,
+}
+
+impl Board {
+    /// An empty board.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Numbers of a new shard.
+    #[must_use]
+    pub fn shard(&self) -> Arc<ShardStats> {
+        let stats = Arc::new(ShardStats::default());
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(stats.clone());
+        stats
+    }
+
+    /// A new series for the calling shard alone. Beyond [`SERIES_MAX`] the labels' service is `__overflow__`.
+    #[must_use]
+    pub fn series(&self, labels: Labels) -> Arc<Series> {
+        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = if all.len() < SERIES_MAX {
+            labels
+        } else {
+            let empty: Arc<str> = "".into();
+            Labels { app: empty.clone(), service: "__overflow__".into(), version: empty, ..labels }
+        };
+        let series = Arc::new(Series::new(labels));
+        if all.len() < SERIES_MAX * 2 {
+            all.push(series.clone());
+        }
+        series
+    }
+
+    /// Numbers of every shard, in the order the shards started.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Arc<ShardStats>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All series of all shards; equal labels are to be added up.
+    #[must_use]
+    pub fn all_series(&self) -> Vec<Arc<Series>> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_falls_into_the_first_bucket_whose_bound_it_does_not_exceed() {
+        let latency = Latency::default();
+        for us in [0, 250, 251, 10_000_000, 10_000_001] {
+            latency.record(Duration::from_micros(us));
+        }
+        let buckets = latency.buckets();
+        assert_eq!((buckets[0], buckets[1], buckets[17], buckets[18]), (2, 1, 1, 1));
+    }
+
+    #[test]
+    fn bounds_in_seconds_and_microseconds_agree() {
+        for (seconds, us) in LATENCY_BOUNDS.iter().zip(LATENCY_BOUNDS_US) {
+            assert!((seconds * 1e6 - us as f64).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn series_beyond_the_bound_are_counted_together() {
+        let board = Board::default();
+        let labels = |i: usize| Labels {
+            direction: Direction::Outgoing,
+            app: "default".into(),
+            service: format!("s{i}").into(),
+            version: "".into(),
+        };
+        let last = (0..=SERIES_MAX).map(|i| board.series(labels(i))).last();
+        assert_eq!(last.map(|s| s.labels.service.to_string()).as_deref(), Some("__overflow__"));
+    }
+}

@@ -1,0 +1,1 @@
+//! mesher: a service-mesh sidecar and API gateway.
