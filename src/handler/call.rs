@@ -1,0 +1,51 @@
+//! One request on its way through the chain.
+
+use std::rc::Rc;
+
+use mesher_actors::snapshot::Failure;
+
+use super::{Directory, Target};
+use crate::balance::Tried;
+
+/// What the chain has decided about a request so far. Kept from one attempt to the next.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// The service, as it was when the request found it; known from the start on the way in.
+    pub target: Option<Rc<Target>>,
+    /// Endpoints of the target that were tried, the current one last.
+    pub tried: Tried,
+    /// The current attempt has an endpoint.
+    pub chosen: bool,
+}
+
+impl Call {
+    /// Index of the endpoint of the current attempt.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<usize> {
+        if self.chosen { self.tried.last() } else { None }
+    }
+}
+
+/// What a handler sees of a request.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Decisions so far.
+    pub call: &'a mut Call,
+    /// Name of the service wanted; empty on the way in.
+    pub service: &'a str,
+    /// Services known to the shard.
+    pub directory: &'a Directory,
+    /// 64 fresh random bits.
+    pub random: u64,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Kind.
+    pub failure: Failure,
+    /// Bytes of the request may have reached the upstream, so it may have run.
+    pub sent: bool,
+    /// One sentence for people, without the kind: `connect to 10.0.0.1:80: connection refused`.
+    pub detail: String,
+}

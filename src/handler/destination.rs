@@ -1,0 +1,209 @@
+//! Where a request wants to go, read from its target and `Host`; Mesher's rules.
+//!
+//! On the way out the host part of the authority is the service's name and the port part, if there is one, is told
+//! to the provider's mesher in `X-Forwarded-Port`. On the way in the port decides which local port is meant.
+
+use std::net::SocketAddr;
+
+use mesher_actors::snapshot::Failure;
+
+use super::Reply;
+
+/// Longest service name, as service-center has it.
+pub const SERVICE_NAME_MAX: usize = 128;
+
+/// A service and perhaps a port of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination<'a> {
+    /// Name of the service.
+    pub service: &'a str,
+    /// Port that the caller named.
+    pub port: Option<u16>,
+}
+
+/// Reads the authority of a request that the local service sends out. `own` is the address it arrived at.
+///
+/// # Errors
+/// The reply to give if the authority is missing, names no service, or is mesher's own address.
+pub fn outgoing(authority: Option<&[u8]>, own: SocketAddr) -> Result<Destination<'_>, Reply> {
+    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+        return Err(bad(
+            "the request names no service: set http_proxy to mesher's address and call http://serviceName/path",
+        ));
+    };
+    let (host, port) = split(authority);
+    let Ok(service) = std::str::from_utf8(host) else { return Err(not_a_name()) };
+    if is_own(service, port, own) {
+        return Err(bad(
+            "this is mesher's own address: set http_proxy to it and call http://serviceName/path",
+        ));
+    }
+    let port = match port {
+        None | Some(b"") => None,
+        Some(digits) => {
+            Some(number(digits).ok_or_else(|| bad("the port in the request's authority is not a port"))?)
+        }
+    };
+    if service.is_empty() || service.len() > SERVICE_NAME_MAX || !service.bytes().all(is_name_byte) {
+        return Err(not_a_name());
+    }
+    Ok(Destination { service, port })
+}
+
+/// Which local ports requests from outside may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalPorts {
+    /// Ports of `--service-ports`, the first of them the default; empty if none are configured.
+    pub configured: Vec<u16>,
+    /// Ports that mesher itself listens on: never a service's.
+    pub own: Vec<u16>,
+}
+
+impl LocalPorts {
+    /// The local port that a request from outside is for, by its `X-Forwarded-Port`.
+    ///
+    /// Where service ports are configured, the header may name only one of them: anything else would let any peer
+    /// reach any port of the loopback interface. Where none are, it is followed as Mesher's manual says, but never
+    /// to a port of mesher itself.
+    ///
+    /// # Errors
+    /// The reply to give if no port is known or the one named is out of bounds.
+    pub fn resolve(&self, forwarded: Option<&[u8]>) -> Result<u16, Reply> {
+        let named = match forwarded {
+            None | Some(b"") => None,
+            Some(digits) => match number(digits) {
+                Some(port) => Some(port),
+                None => return Err(bad("X-Forwarded-Port is not a port")),
+            },
+        };
+        match (named, self.configured.first()) {
+            (None, Some(default)) => Ok(*default),
+            (Some(port), Some(_)) if self.configured.contains(&port) => Ok(port),
+            (Some(port), Some(_)) => Err(Reply::new(
+                Failure::NoRoute,
+                format!(
+                    "X-Forwarded-Port {port} is not one of the service ports (--service-ports or SERVICE_PORTS)"
+                ),
+            )),
+            (Some(port), None) if port != 0 && !self.own.contains(&port) => Ok(port),
+            (Some(port), None) => Err(Reply::new(
+                Failure::NoRoute,
+                format!("X-Forwarded-Port {port} is no port of a local service"),
+            )),
+            (None, None) => Err(Reply::new(
+                Failure::NoRoute,
+                "the local service's port is not known: start mesher with --service-ports=rest:PORT or SERVICE_PORTS",
+            )),
+        }
+    }
+}
+
+fn bad(detail: &'static str) -> Reply {
+    Reply::new(Failure::ClientProtocolError, detail)
+}
+
+fn not_a_name() -> Reply {
+    bad(
+        "the host in the request's target is not a service name (letters, digits, '-', '_', '.'; 128 at most)",
+    )
+}
+
+/// service-center's alphabet for names.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// Host and port of `host[:port]`; an IPv6 literal keeps its brackets.
+fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memrchr(b':', authority) {
+        Some(colon) if !authority.ends_with(b"]") => {
+            let (host, port) = authority.split_at(colon);
+            (host, port.get(1..))
+        }
+        _ => (authority, None),
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn is_own(host: &str, port: Option<&[u8]>, own: SocketAddr) -> bool {
+    let port = port.and_then(number).unwrap_or(80);
+    let local = host.eq_ignore_ascii_case("localhost")
+        || host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip == own.ip() || ip.is_loopback());
+    local && port == own.port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn own() -> SocketAddr {
+        ([127, 0, 0, 1], 30101).into()
+    }
+
+    #[test]
+    fn the_host_is_the_service_and_the_port_is_passed_on() {
+        let read = |authority: &'static str| outgoing(Some(authority.as_bytes()), own());
+        assert_eq!(
+            read("RESTServer:8083").ok(),
+            Some(Destination { service: "RESTServer", port: Some(8083) })
+        );
+        assert_eq!(read("order.v2_x-1").ok(), Some(Destination { service: "order.v2_x-1", port: None }));
+        assert_eq!(read("orders:").ok(), Some(Destination { service: "orders", port: None }));
+    }
+
+    #[test]
+    fn a_request_to_mesher_itself_is_told_how_to_call_a_service() {
+        for authority in ["127.0.0.1:30101", "localhost:30101", "LOCALHOST:30101"] {
+            let reply = outgoing(Some(authority.as_bytes()), own()).unwrap_err();
+            assert_eq!(reply.status, 400);
+            assert!(reply.detail.contains("http_proxy"), "{}", reply.detail);
+        }
+        assert!(outgoing(None, own()).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_a_service_name_is_refused() {
+        for authority in ["a b", "[::1]:80", "a/b", ":80", "a:99999", "a:x", "\u{e9}t\u{e9}"] {
+            assert!(outgoing(Some(authority.as_bytes()), own()).is_err(), "{authority}");
+        }
+        assert!(outgoing(Some("a".repeat(SERVICE_NAME_MAX + 1).as_bytes()), own()).is_err());
+    }
+
+    #[test]
+    fn a_forwarded_port_may_only_name_a_configured_one() {
+        let ports = LocalPorts { configured: vec![8080, 9090], own: vec![30101] };
+        assert_eq!(ports.resolve(None).ok(), Some(8080));
+        assert_eq!(ports.resolve(Some(b"9090")).ok(), Some(9090));
+        assert_eq!(ports.resolve(Some(b"22")).unwrap_err().failure, Failure::NoRoute);
+    }
+
+    #[test]
+    fn without_configured_ports_the_forwarded_one_is_followed_but_never_to_mesher() {
+        let ports = LocalPorts { configured: vec![], own: vec![30101, 30102] };
+        assert_eq!(ports.resolve(Some(b"8080")).ok(), Some(8080));
+        for refused in [&b"30101"[..], b"30102", b"0"] {
+            assert_eq!(ports.resolve(Some(refused)).unwrap_err().failure, Failure::NoRoute);
+        }
+        assert!(ports.resolve(None).unwrap_err().detail.contains("--service-ports"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(authority: Vec<u8>, forwarded: Vec<u8>) {
+            if let Ok(destination) = outgoing(Some(&authority), own()) {
+                prop_assert!(destination.service.bytes().all(is_name_byte));
+            }
+            let _ = LocalPorts { configured: vec![], own: vec![] }.resolve(Some(&forwarded));
+        }
+    }
+}

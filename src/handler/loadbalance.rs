@@ -1,0 +1,51 @@
+//! `loadbalance`: chooses an endpoint, and another one when the first cannot be reached.
+
+use mesher_actors::snapshot::Failure;
+
+use super::{After, Call, Fault, Handler, Invocation, Next, Reply, Target};
+
+/// Has no state of its own; the balancers live in the targets.
+#[derive(Debug)]
+pub(super) struct LoadBalance;
+
+impl Handler for LoadBalance {
+    fn name(&self) -> &'static str {
+        "loadbalance"
+    }
+
+    fn on_request(&mut self, invocation: &mut Invocation<'_>) -> Next {
+        let call = &mut *invocation.call;
+        let Some(target) = &call.target else {
+            return Next::Reply(Reply::new(
+                Failure::NoRoute,
+                "the handler chain has `loadbalance` without `router` before it; see servicecomb.handler.chain.Consumer.outgoing",
+            ));
+        };
+        let count = target.service.endpoints.len();
+        match target.balancer.borrow_mut().pick(count, &call.tried, invocation.random) {
+            Some(index) => {
+                call.tried.add(index);
+                call.chosen = true;
+                Next::Next
+            }
+            None => Next::Reply(Reply::new(Failure::NoHealthyInstance, nothing_to_call(target))),
+        }
+    }
+
+    /// Another instance gets the request if it certainly has not run: no byte of it was sent. The method does not
+    /// matter then.
+    fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
+        let untried = call.target.as_ref().is_some_and(|t| t.service.endpoints.len() > call.tried.count());
+        if !fault.sent && untried && !call.tried.is_full() { After::Retry } else { After::Next }
+    }
+}
+
+fn nothing_to_call(target: &Target) -> String {
+    let service = &target.service;
+    if service.instances_total == 0 {
+        format!("service \"{}\" has no instance", service.name)
+    } else {
+        let why = if service.left_out.is_empty() { "none offers this protocol" } else { &service.left_out };
+        format!("no usable instance of \"{}\" (0/{}: {why})", service.name, service.instances_total)
+    }
+}

@@ -1,0 +1,26 @@
+//! A service as one shard uses it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use mesher_actors::snapshot::Service;
+use mesher_actors::snapshot::stats::Series;
+
+use crate::balance::Balancer;
+
+/// Number of a pool of upstream connections on this shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolId(pub u32);
+
+/// A service with everything that a request to it needs, so that it is looked up once.
+#[derive(Debug)]
+pub struct Target {
+    /// The service as the control plane sees it.
+    pub service: Arc<Service>,
+    /// Pool of each endpoint, in the order of [`Service::endpoints`].
+    pub pools: Box<[PoolId]>,
+    /// Chooses among the endpoints; its state outlives a change of the endpoints.
+    pub balancer: RefCell<Balancer>,
+    /// Where requests to it are counted.
+    pub series: Arc<Series>,
+}
