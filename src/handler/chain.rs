@@ -133,7 +133,7 @@ mod tests {
             };
             Rc::new(Target {
                 service: service.clone(),
-                pools: (0..service.endpoints.len() as u32).map(PoolId).collect(),
+                pools: (0..service.endpoints.len() as u32).map(|slot| PoolId { slot, generation: 0 }).collect(),
                 balancer: RefCell::new(Balancer::new(service.strategy, 0)),
                 series: board.series(labels),
             })

@@ -8,9 +8,15 @@ use mesher_actors::snapshot::stats::Series;
 
 use crate::balance::Balancer;
 
-/// Number of a pool of upstream connections on this shard.
+/// Names a pool of upstream connections on this shard. A slot is used again for another address with another
+/// generation, so an id that outlived its pool finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PoolId(pub u32);
+pub struct PoolId {
+    /// Place in the shard's list of pools.
+    pub slot: u32,
+    /// Which pool at that place.
+    pub generation: u32,
+}
 
 /// A service with everything that a request to it needs, so that it is looked up once.
 #[derive(Debug)]

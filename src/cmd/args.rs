@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Service-mesh sidecar and API gateway: finds, balances and carries the HTTP calls of the service beside it.
+///
+/// Without a subcommand it runs. It reads chassis.yaml, microservice.yaml, mesher.yaml and their siblings from one
+/// directory: that of --config, or CHASSIS_CONF_DIR, CHASSIS_HOME/conf, ./conf, or conf beside the executable, the
+/// first that is there.
+///
+/// The local service sends through it with http_proxy=http://127.0.0.1:30101; other services reach the local one
+/// through the address in servicecomb.protocols.http.listenAddress.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mesher",
+    version,
+    after_help = "Signals: TERM deregisters, drains and exits; INT the same, twice exits at once.\n\
+Exit codes: 0 ok, 1 failed while running, 2 wrong usage or configuration, 3 unfit machine, 4 address in use, \
+5 drain time-out.\n\nTry it: mesher demo"
+)]
+pub struct Cli {
+    /// Settings of the run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What to do; `run` if nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Settings that belong to the run and to whatever looks at its configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// mesher.yaml, or the directory it and its siblings are in
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// sidecar: beside one service; edge: gateway in front of many
+    #[arg(long, global = true, value_name = "MODE", default_value = "sidecar")]
+    pub mode: String,
+
+    /// Where the local service listens, e.g. rest:8080,grpc:9000 or rest-admin:8081; also SERVICE_PORTS
+    #[arg(long, global = true, value_name = "LIST")]
+    pub service_ports: Option<String>,
+
+    /// Threads that carry traffic; also mesher.shards and MESHER_SHARDS. Default: 1 in sidecar mode, the CPUs available in edge mode
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+}
+
+/// What mesher can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Carry traffic (the default)
+    Run,
+    /// Check the configuration and report every problem at once
+    Check {
+        /// Treat unknown keys as errors
+        #[arg(long)]
+        strict: bool,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show a small mesh at work: two instances of a service, their sidecars and a caller's
+    Demo,
+    /// Print the effective configuration and where each value comes from
+    Config {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Print the version
+    Version {
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// Output for people or programs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_mesher_work_with_and_without_a_subcommand() {
+        let bare = Cli::parse_from(["mesher", "--config", "x", "--mode=edge", "--service-ports=rest:8080"]);
+        assert!(bare.command.is_none());
+        assert_eq!((bare.run.mode.as_str(), bare.run.service_ports.as_deref()), ("edge", Some("rest:8080")));
+        let check = Cli::parse_from(["mesher", "check", "--config", "x", "--strict"]);
+        assert_eq!(check.run.config, Some("x".into()));
+        assert!(matches!(check.command, Some(Command::Check { strict: true, .. })));
+    }
+}

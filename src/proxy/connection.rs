@@ -1,0 +1,185 @@
+//! A downstream connection: requests one after the other, from the first byte to the last.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use mesher_actors::snapshot::Failure;
+
+use super::context::{Context, Ingress};
+use super::drain::Seat;
+use super::exchange;
+use super::reply::Wanted;
+use crate::codec::{Parse, RequestHead};
+use crate::handler::Reply;
+use crate::net::{self, Deadline, Stream, with_scratch};
+
+/// After a reply to a request that was not read whole, this long the client may still send before the connection is
+/// closed: closing at once would reset it and take the reply away from the client (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A client's connection and what goes with it for its whole life.
+pub struct Downstream {
+    /// The socket.
+    pub stream: Stream,
+    /// The time-out of whatever it is doing.
+    pub deadline: Deadline,
+    /// Address of the client, without port.
+    pub peer: Box<str>,
+    /// Where it came in.
+    pub ingress: Rc<Ingress>,
+    /// Its shard.
+    pub ctx: Rc<Context>,
+    seat: Option<Seat>,
+}
+
+/// What came next on a connection.
+enum Arrival {
+    Request(Box<RequestHead>),
+    Refused(Reply),
+    Ended,
+}
+
+/// Serves a connection to its end.
+pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
+    ctx.stats.downstream_open.add(1);
+    let down = Downstream {
+        peer: stream.peer_addr().ip().to_string().into(),
+        stream,
+        deadline: Deadline::new(),
+        seat: Some(ctx.drain.enter()),
+        ingress,
+        ctx,
+    };
+    let mut pending = None;
+    loop {
+        match down.next_request(pending.take()).await {
+            Arrival::Request(head) => match down.exchange(head).await {
+                Some(rest) => pending = rest,
+                None => return down.linger().await,
+            },
+            Arrival::Refused(reply) => {
+                down.ctx.unrouted(down.ingress.direction).record(reply.status, Some(reply.failure), Duration::ZERO);
+                exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
+                return down.linger().await;
+            }
+            Arrival::Ended => return,
+        }
+    }
+}
+
+impl Downstream {
+    /// Carries a request. Returns what the client has sent behind it, or `None` if the connection is to end.
+    async fn exchange(&self, mut head: Box<RequestHead>) -> Option<Option<Box<RequestHead>>> {
+        let outcome = exchange::carry(self, &mut head, net::now()).await;
+        if outcome.keep && head.advance(outcome.consumed) {
+            return Some(Some(head));
+        }
+        self.ctx.spare.put_request(head);
+        outcome.keep.then_some(None)
+    }
+
+    /// Waits for a whole request head. `head` holds bytes that came behind the last request.
+    async fn next_request(&self, mut head: Option<Box<RequestHead>>) -> Arrival {
+        let settings = &self.ctx.settings;
+        if let Some(begun) = &mut head {
+            match begun.parse(&settings.limits) {
+                Ok(Parse::Complete) => return self.complete(head),
+                Ok(Parse::Incomplete) => self.deadline.arm(net::now() + settings.header_timeout),
+                Err(reject) => return refuse(reject.status, reject.why),
+            }
+        } else {
+            self.deadline.arm(net::now() + settings.idle_timeout);
+        }
+        let arrival = poll_fn(|cx| self.poll_request(cx, &mut head)).await;
+        match arrival {
+            Arrived::Whole => self.complete(head),
+            Arrived::Refused(reply) => Arrival::Refused(reply),
+            Arrived::End => Arrival::Ended,
+        }
+    }
+
+    fn complete(&self, head: Option<Box<RequestHead>>) -> Arrival {
+        head.map_or(Arrival::Ended, Arrival::Request)
+    }
+
+    fn poll_request(&self, cx: &mut TaskContext<'_>, head: &mut Option<Box<RequestHead>>) -> Poll<Arrived> {
+        let settings = &self.ctx.settings;
+        loop {
+            let read = with_scratch(|scratch| {
+                self.stream.poll_read(cx, scratch).map_ok(|n| {
+                    let begun = head.is_some();
+                    let whole = head.get_or_insert_with(|| self.ctx.spare.request());
+                    whole.buffer().extend_from_slice(scratch.get(..n).unwrap_or_default());
+                    (n, begun)
+                })
+            });
+            match read {
+                Poll::Ready(Ok((0, _)) | Err(_)) => return Poll::Ready(Arrived::End),
+                Poll::Ready(Ok((_, begun))) => {
+                    let Some(head) = head else { return Poll::Ready(Arrived::End) };
+                    match head.parse(&settings.limits) {
+                        Ok(Parse::Complete) => return Poll::Ready(Arrived::Whole),
+                        Ok(Parse::Incomplete) if begun => {}
+                        Ok(Parse::Incomplete) => self.deadline.arm(net::now() + settings.header_timeout),
+                        Err(reject) => {
+                            let detail = format!("{} (byte {})", reject.why, reject.at);
+                            let reply = Reply::with_status(Failure::ClientProtocolError, reject.status, detail);
+                            return Poll::Ready(Arrived::Refused(reply));
+                        }
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        if head.is_none() && self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+            return Poll::Ready(Arrived::End);
+        }
+        self.deadline.poll_expired(cx).map(|()| {
+            if head.is_none() {
+                return Arrived::End;
+            }
+            let limit = settings.header_timeout;
+            Arrived::Refused(Reply::new(
+                Failure::ClientTimeout,
+                format!("the request head was not complete within {limit:?} (mesher.timeout.headerSeconds)"),
+            ))
+        })
+    }
+
+    /// Lets the client read the last reply before the connection is closed.
+    async fn linger(&self) {
+        self.stream.shutdown_write();
+        self.deadline.arm(net::now() + LINGER);
+        poll_fn(|cx| {
+            loop {
+                match with_scratch(|scratch| self.stream.poll_read(cx, scratch)) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => return self.deadline.poll_expired(cx),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+enum Arrived {
+    Whole,
+    Refused(Reply),
+    End,
+}
+
+fn refuse(status: u16, why: &'static str) -> Arrival {
+    Arrival::Refused(Reply::with_status(Failure::ClientProtocolError, status, why))
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.ctx.stats.downstream_open.sub(1);
+        if let Some(seat) = self.seat.take() {
+            self.ctx.drain.leave(seat);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What every connection of a shard shares: policy, pools and things to use again.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
+
+use super::drain::Drain;
+use super::local::Local;
+use super::lookup::Lookups;
+use super::recycle::Recycle;
+use super::settings::Settings;
+use crate::codec::{RequestHead, ResponseHead};
+use crate::handler::context::SourceContext;
+use crate::handler::{Chain, Directory};
+use crate::upstream::Upstreams;
+
+/// Heads and buffers kept for reuse; more requests than this at a time allocate.
+pub const RECYCLED_MAX: usize = 256;
+/// A buffer that grew beyond this is not kept.
+pub const RECYCLED_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a connection came in.
+#[derive(Debug)]
+pub struct Ingress {
+    /// Which way its requests go.
+    pub direction: Direction,
+    /// Address of the listener.
+    pub address: SocketAddr,
+}
+
+/// Handlers of both directions.
+#[derive(Debug)]
+pub struct Chains {
+    /// `Consumer.outgoing`.
+    pub outgoing: RefCell<Chain>,
+    /// `Provider.incoming`.
+    pub incoming: RefCell<Chain>,
+}
+
+/// One shard as its connections see it.
+#[derive(Debug)]
+pub struct Context {
+    /// Bounds of connections.
+    pub settings: Settings,
+    /// Services known.
+    pub directory: RefCell<Directory>,
+    /// Handlers.
+    pub chains: Chains,
+    /// The service beside which mesher stands.
+    pub local: Local,
+    /// Connections to upstreams.
+    pub upstreams: Rc<Upstreams>,
+    /// Requests that wait for their service.
+    pub lookups: Lookups,
+    /// The shutdown.
+    pub drain: Drain,
+    /// What is told to upstreams about the caller.
+    pub source: SourceContext,
+    /// Numbers of the shard.
+    pub stats: Arc<ShardStats>,
+    /// Where requests of each direction are counted that found no target.
+    pub unrouted: Unrouted,
+    /// Things to use again.
+    pub spare: Spare,
+    /// State of the random numbers.
+    pub random: Random,
+}
+
+/// Series of requests without a target.
+#[derive(Debug)]
+pub struct Unrouted {
+    /// On the way out.
+    pub outgoing: Arc<Series>,
+    /// On the way in.
+    pub incoming: Arc<Series>,
+}
+
+/// Things to use again.
+#[derive(Debug)]
+pub struct Spare {
+    requests: Recycle<Box<RequestHead>>,
+    responses: Recycle<Box<ResponseHead>>,
+    buffers: Recycle<Vec<u8>>,
+}
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self {
+            requests: Recycle::new(RECYCLED_MAX),
+            responses: Recycle::new(RECYCLED_MAX),
+            buffers: Recycle::new(RECYCLED_MAX),
+        }
+    }
+}
+
+impl Spare {
+    /// An empty request head.
+    pub fn request(&self) -> Box<RequestHead> {
+        self.requests.take(|| Box::new(RequestHead::new()))
+    }
+
+    /// Takes a request head back.
+    pub fn put_request(&self, mut head: Box<RequestHead>) {
+        head.reset();
+        self.requests.put(head);
+    }
+
+    /// An empty response head.
+    pub fn response(&self) -> Box<ResponseHead> {
+        self.responses.take(|| Box::new(ResponseHead::new()))
+    }
+
+    /// Takes a response head back.
+    pub fn put_response(&self, mut head: Box<ResponseHead>) {
+        head.reset();
+        self.responses.put(head);
+    }
+
+    /// An empty buffer.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.buffers.take(Vec::new)
+    }
+
+    /// Takes a buffer back.
+    pub fn put_buffer(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= RECYCLED_BYTES_MAX {
+            buffer.clear();
+            self.buffers.put(buffer);
+        }
+    }
+}
+
+/// Random numbers for balancing: fast, not for secrets (splitmix64).
+#[derive(Debug)]
+pub struct Random(Cell<u64>);
+
+impl Random {
+    /// Starts from this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    /// The next 64 bits.
+    pub fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl Context {
+    /// The chain of a direction.
+    #[must_use]
+    pub fn chain(&self, direction: Direction) -> &RefCell<Chain> {
+        match direction {
+            Direction::Outgoing => &self.chains.outgoing,
+            Direction::Incoming => &self.chains.incoming,
+        }
+    }
+
+    /// Where requests of a direction are counted that found no target.
+    #[must_use]
+    pub fn unrouted(&self, direction: Direction) -> &Arc<Series> {
+        match direction {
+            Direction::Outgoing => &self.unrouted.outgoing,
+            Direction::Incoming => &self.unrouted.incoming,
+        }
+    }
+}

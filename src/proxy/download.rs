@@ -1,0 +1,266 @@
+//! The response on its way to the client: interim heads, the head, the body, each passed on as soon as it is there.
+//!
+//! Nothing is read from the upstream while the client has not taken what was read before: that is the whole
+//! back-pressure. A piece of body goes from the shard's scratch buffer straight to the client; only what the client
+//! does not take at once is copied.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll, ready};
+
+use mesher_actors::snapshot::Failure;
+
+use super::forward::{self, Delivery};
+use crate::codec::{Body, Framing, Limits, Parse, ResponseHead, Version};
+use crate::handler::Fault;
+use crate::net::{Stream, with_scratch};
+
+/// Interim (1xx) responses passed on before the final one; an upstream that sends more is broken.
+pub const INTERIM_MAX: u32 = 64;
+
+/// Why a response could not be delivered whole.
+#[derive(Debug)]
+pub enum DownloadError {
+    /// The upstream's fault; nothing or only a part has reached the client, see [`Download::is_begun`].
+    Upstream(Fault),
+    /// The client does not take it.
+    ClientGone,
+}
+
+/// What is left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Head,
+    Body,
+    Done,
+}
+
+/// A response being delivered.
+#[derive(Debug)]
+pub struct Download<'a> {
+    down: &'a Stream,
+    up: &'a Stream,
+    limits: &'a Limits,
+    head: &'a mut ResponseHead,
+    /// What the client has not taken yet.
+    out: &'a mut Vec<u8>,
+    sent: usize,
+    phase: Phase,
+    body: Body,
+    delivery: Delivery,
+    to_head_request: bool,
+    interims: u32,
+    begun: bool,
+    out_of_step: bool,
+}
+
+impl<'a> Download<'a> {
+    /// Nothing has come yet. `delivery.keep_alive` is what the client and the shard wish; the response may end it.
+    pub fn new(
+        (down, up): (&'a Stream, &'a Stream),
+        limits: &'a Limits,
+        head: &'a mut ResponseHead,
+        out: &'a mut Vec<u8>,
+        delivery: Delivery,
+        to_head_request: bool,
+    ) -> Self {
+        Self {
+            down,
+            up,
+            limits,
+            head,
+            out,
+            sent: 0,
+            phase: Phase::Head,
+            body: Body::new(Framing::None),
+            delivery,
+            to_head_request,
+            interims: 0,
+            begun: false,
+            out_of_step: false,
+        }
+    }
+
+    /// Bytes of the upstream have arrived: the request has run.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.phase != Phase::Head || self.interims > 0 || !self.head.is_empty()
+    }
+
+    /// The head of the final response is on its way to the client: nothing else can be answered any more.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Status of the final response; meaningful once it has begun.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.head.status()
+    }
+
+    /// The connection to the client can carry another request after this response.
+    #[must_use]
+    pub fn keeps_client(&self) -> bool {
+        self.phase == Phase::Done && self.delivery.keep_alive
+    }
+
+    /// The connection to the upstream can carry another request after this response.
+    #[must_use]
+    pub fn keeps_upstream(&self) -> bool {
+        self.phase == Phase::Done && !self.out_of_step && self.head.keep_alive()
+    }
+
+    /// Delivers on. Ready when the client has taken the last byte.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
+        loop {
+            while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+                match ready!(self.down.poll_write(cx, rest)) {
+                    Ok(n) => self.sent += n,
+                    Err(_) => return Poll::Ready(Err(DownloadError::ClientGone)),
+                }
+            }
+            self.out.clear();
+            self.sent = 0;
+            if self.phase == Phase::Done {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(with_scratch(|scratch| {
+                let n = match ready!(self.up.poll_read(cx, scratch)) {
+                    Ok(0) => return Poll::Ready(self.end_of_input()),
+                    Ok(n) => n,
+                    Err(error) => return Poll::Ready(Err(self.broken(&error.to_string()))),
+                };
+                Poll::Ready(self.take(cx, scratch.get(..n).unwrap_or_default()))
+            }))?;
+        }
+    }
+
+    fn take(&mut self, cx: &mut Context<'_>, mut piece: &[u8]) -> Result<(), DownloadError> {
+        while self.phase == Phase::Head && !piece.is_empty() {
+            piece = self.take_head(piece)?;
+        }
+        if self.phase == Phase::Head {
+            return Ok(());
+        }
+        if !self.body.is_done() {
+            piece = self.take_body(cx, piece)?;
+        }
+        if self.body.is_done() {
+            self.phase = Phase::Done;
+            // Bytes behind the end belong to no request.
+            self.out_of_step |= !piece.is_empty();
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes of a head, and of nothing behind it; returns the rest.
+    fn take_head<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
+        let before = self.head.buffer().len();
+        self.head.buffer().extend_from_slice(piece);
+        match self.head.parse(self.limits) {
+            Ok(Parse::Incomplete) => return Ok(&[]),
+            Ok(Parse::Complete) => {}
+            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
+        }
+        let end = self.head.end();
+        self.head.buffer().truncate(end);
+        let rest = piece.get(end.saturating_sub(before)..).unwrap_or_default();
+        match self.head.status() {
+            101 => Err(self.malformed("101 without an upgrade asked for", 9)),
+            100..200 => {
+                self.interims += 1;
+                if self.interims > INTERIM_MAX {
+                    return Err(self.malformed("too many interim responses", 0));
+                }
+                if self.delivery.version == Version::Http11 {
+                    forward::interim(self.out, self.head);
+                }
+                self.head.reset();
+                Ok(rest)
+            }
+            _ => {
+                self.begin()?;
+                Ok(rest)
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), DownloadError> {
+        let upstream = match self.head.framing(self.to_head_request) {
+            Ok(framing) => framing,
+            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
+        };
+        let downstream = self.delivery.framing(upstream);
+        self.delivery.keep_alive &= downstream != Framing::UntilClose;
+        forward::response(self.out, self.head, upstream, self.delivery);
+        self.body = Body::relay(upstream, downstream);
+        self.phase = Phase::Body;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Passes body bytes on; returns those behind its end.
+    fn take_body<'p>(&mut self, cx: &mut Context<'_>, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
+        match self.body.verbatim(piece) {
+            Ok(Some(used)) => {
+                let (body, rest) = piece.split_at_checked(used).unwrap_or((piece, &[]));
+                self.write_through(cx, body)?;
+                Ok(rest)
+            }
+            Ok(None) => {
+                let used = match self.body.forward(piece, self.out) {
+                    Ok(used) => used,
+                    Err(reject) => return Err(self.malformed(reject.why, reject.at)),
+                };
+                Ok(piece.get(used..).unwrap_or_default())
+            }
+            Err(reject) => Err(self.malformed(reject.why, reject.at)),
+        }
+    }
+
+    /// One send for what is waiting (the head, at the beginning) and the piece behind it.
+    fn write_through(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Result<(), DownloadError> {
+        let waiting = self.out.get(self.sent..).unwrap_or_default();
+        let slices = [IoSlice::new(waiting), IoSlice::new(body)];
+        let written = match (waiting.is_empty(), body.is_empty()) {
+            (_, true) => return Ok(()),
+            (true, false) => self.down.poll_write(cx, body),
+            (false, false) => self.down.poll_write_vectored(cx, &slices),
+        };
+        let written = match written {
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
+            Poll::Pending => 0,
+        };
+        let of_body = written.saturating_sub(waiting.len());
+        self.sent += written - of_body;
+        self.out.extend_from_slice(body.get(of_body..).unwrap_or_default());
+        Ok(())
+    }
+
+    fn end_of_input(&mut self) -> Result<(), DownloadError> {
+        if self.phase == Phase::Body && self.body.end_of_input(self.out).is_ok() {
+            self.phase = Phase::Done;
+            self.out_of_step = true;
+            return Ok(());
+        }
+        Err(self.broken("closed"))
+    }
+
+    fn broken(&self, what: &str) -> DownloadError {
+        let (failure, when) = if self.phase == Phase::Body {
+            (Failure::UpstreamReset, "in the middle of its response")
+        } else if self.has_arrived() {
+            (Failure::UpstreamReset, "in the middle of its response head")
+        } else {
+            (Failure::UpstreamClosed, "before its response")
+        };
+        let detail = format!("{} ended the connection {when} ({what})", self.up.peer_addr());
+        DownloadError::Upstream(Fault { failure, sent: true, detail })
+    }
+
+    fn malformed(&self, why: &str, at: usize) -> DownloadError {
+        let detail = format!("{} sent a malformed response: {why} (byte {at})", self.up.peer_addr());
+        DownloadError::Upstream(Fault { failure: Failure::UpstreamProtocolError, sent: true, detail })
+    }
+}

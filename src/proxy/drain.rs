@@ -1,0 +1,148 @@
+//! How far a shard's shutdown has come, and waking the connections that idle.
+//!
+//! ```text
+//!   Serving ---SIGTERM---> Announcing ---grace over, peers know---> Closing ---time-out---> (the shard ends)
+//!     answers keep           answers say                idle connections end at once,
+//!     connections open       `Connection: close`        the others with their request
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Waker};
+
+/// Where the shutdown stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Phase {
+    /// Not shutting down.
+    #[default]
+    Serving,
+    /// Everything is served, no connection is kept.
+    Announcing,
+    /// Nothing new is taken on.
+    Closing,
+}
+
+/// The shutdown of one shard. Connections that wait for a request leave their waker in a slot of their own.
+#[derive(Debug, Default)]
+pub struct Drain {
+    phase: Cell<Phase>,
+    idle: RefCell<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<u32>,
+}
+
+/// A connection's place among those to wake.
+#[derive(Debug)]
+pub struct Seat(u32);
+
+impl Drain {
+    /// Where the shutdown stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// May connections be kept for another request?
+    #[must_use]
+    pub fn keeps_connections(&self) -> bool {
+        self.phase.get() == Phase::Serving
+    }
+
+    /// Goes on to a later phase and wakes all idle connections; an earlier one is ignored.
+    pub fn advance(&self, phase: Phase) {
+        if phase > self.phase.get() {
+            self.phase.set(phase);
+            for waker in self.idle.borrow_mut().wakers.iter_mut().filter_map(Option::take) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// A place for a new connection; [`Drain::leave`] gives it back.
+    pub fn enter(&self) -> Seat {
+        let mut slots = self.idle.borrow_mut();
+        if let Some(slot) = slots.free.pop() {
+            return Seat(slot);
+        }
+        slots.wakers.push(None);
+        Seat(u32::try_from(slots.wakers.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The connection has ended.
+    #[expect(clippy::needless_pass_by_value, reason = "a seat is given back once")]
+    pub fn leave(&self, seat: Seat) {
+        let mut slots = self.idle.borrow_mut();
+        if let Some(waker) = slots.wakers.get_mut(seat.0 as usize) {
+            *waker = None;
+            slots.free.push(seat.0);
+        }
+    }
+
+    /// True if an idle connection is to end now; otherwise its task is woken when it is.
+    pub fn ends_idle(&self, seat: &Seat, cx: &Context<'_>) -> bool {
+        if self.phase.get() == Phase::Closing {
+            return true;
+        }
+        if let Some(slot) = self.idle.borrow_mut().wakers.get_mut(seat.0 as usize)
+            && !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *slot = Some(cx.waker().clone());
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn closing_wakes_each_idle_connection_and_tells_it_to_end() {
+        let (drain, count) = (Drain::default(), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        let (one, two) = (drain.enter(), drain.enter());
+        let cx = Context::from_waker(&waker);
+        assert!(!drain.ends_idle(&one, &cx) && !drain.ends_idle(&two, &cx));
+        drain.advance(Phase::Closing);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert!(drain.ends_idle(&one, &cx));
+    }
+
+    #[test]
+    fn an_ended_connection_is_not_woken_and_its_place_is_used_again() {
+        let (drain, count) = (Drain::default(), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        let seat = drain.enter();
+        let first = seat.0;
+        assert!(!drain.ends_idle(&seat, &Context::from_waker(&waker)));
+        drain.leave(seat);
+        drain.advance(Phase::Announcing);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert_eq!(drain.enter().0, first);
+    }
+
+    #[test]
+    fn a_shutdown_never_goes_back() {
+        let drain = Drain::default();
+        drain.advance(Phase::Closing);
+        drain.advance(Phase::Announcing);
+        assert_eq!(drain.phase(), Phase::Closing);
+        assert!(!drain.keeps_connections());
+    }
+}

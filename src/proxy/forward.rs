@@ -1,0 +1,148 @@
+//! Rewrites heads on their way through. Pure.
+//!
+//! What is sent obeys the sender's grammar (RFC 9112) whatever came in; header lines keep their case, order and
+//! repetition. Hop-by-hop lines and those that `Connection` names stay here (RFC 9110 section 7.6.1).
+
+use mesher_actors::snapshot::stats::Direction;
+
+use crate::codec::{Framing, Known, RequestHead, ResponseHead, Target, Version, write};
+use crate::handler::context::SourceContext;
+
+/// What mesher adds to a request.
+#[derive(Debug)]
+pub struct Additions<'a> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Address of the peer it came from, without port.
+    pub peer: &'a str,
+    /// Port that the caller named, for the provider's mesher.
+    pub port: Option<u16>,
+    /// The service that mesher stands beside.
+    pub source: &'a SourceContext,
+}
+
+/// Appends the request head to send upstream: origin form, with the original authority as `Host`.
+pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>) {
+    let (target, authority) = match head.target_form() {
+        Target::Origin(path) => (path, None),
+        Target::Absolute { authority, path, .. } => (path, Some(authority)),
+        Target::Authority(authority) => (authority, Some(authority)),
+        Target::Asterisk => (&b"*"[..], None),
+    };
+    let outgoing = additions.direction == Direction::Outgoing;
+    let host = authority.or_else(|| head.header(Known::Host)).unwrap_or_default();
+    write::request_line(out, head.method(), target);
+    write::header(out, b"Host", host);
+    let (mut has_host, mut has_proto) = (false, false);
+    for header in head.headers() {
+        if head.is_hop_by_hop(&header) {
+            continue;
+        }
+        match header.known {
+            // Written anew, above or below.
+            Known::Host | Known::XForwardedFor | Known::TransferEncoding | Known::ContentLength => continue,
+            Known::XCseContext if outgoing => continue,
+            Known::XForwardedPort if outgoing && additions.port.is_some() => continue,
+            Known::XForwardedHost => has_host = true,
+            Known::XForwardedProto => has_proto = true,
+            _ => {}
+        }
+        write::header(out, header.name, header.value);
+    }
+    forwarded_for(out, head, additions.peer);
+    if !has_host {
+        write::header(out, b"X-Forwarded-Host", host);
+    }
+    if !has_proto {
+        write::header(out, b"X-Forwarded-Proto", b"http");
+    }
+    if outgoing {
+        if let Some(port) = additions.port {
+            write::number_header(out, b"X-Forwarded-Port", u64::from(port));
+        }
+        let context = additions.source.merge(head.header(Known::XCseContext));
+        write::header(out, b"X-Cse-Context", &context);
+    }
+    framing(out, head.framing());
+    write::end(out);
+}
+
+/// One line with all addresses, the peer's last (the order in which proxies were passed).
+fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead, peer: &str) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for header in head.headers().filter(|header| header.known == Known::XForwardedFor) {
+        if !header.value.is_empty() {
+            out.extend_from_slice(header.value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Length(length) => write::number_header(out, b"Content-Length", length),
+        Framing::Chunked => write::header(out, b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+}
+
+/// How an answer's body goes on to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The client's version of HTTP.
+    pub version: Version,
+    /// The connection to the client is kept.
+    pub keep_alive: bool,
+}
+
+impl Delivery {
+    /// Framing towards the client, given the upstream's. A body of unknown length needs chunks to be told from a
+    /// broken one; a client of HTTP/1.0 does not know chunks, so there the end of the connection ends it.
+    #[must_use]
+    pub fn framing(self, upstream: Framing) -> Framing {
+        match (upstream, self.version) {
+            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
+            (as_it_is, _) => as_it_is,
+        }
+    }
+}
+
+/// Appends the response head for the client. `upstream` is the framing the response came with, and a message
+/// without a body keeps the length it tells (HEAD, 304).
+pub fn response(out: &mut Vec<u8>, head: &ResponseHead, upstream: Framing, delivery: Delivery) {
+    write::status_line(out, head.status(), head.reason());
+    let downstream = delivery.framing(upstream);
+    for header in head.headers() {
+        if head.is_hop_by_hop(&header) {
+            continue;
+        }
+        match header.known {
+            Known::TransferEncoding => continue,
+            Known::ContentLength if downstream != Framing::None => continue,
+            _ => {}
+        }
+        write::header(out, header.name, header.value);
+    }
+    framing(out, downstream);
+    match (delivery.keep_alive, delivery.version) {
+        (false, _) => write::header(out, b"Connection", b"close"),
+        (true, Version::Http10) => write::header(out, b"Connection", b"keep-alive"),
+        (true, Version::Http11) => {}
+    }
+    write::end(out);
+}
+
+/// Appends an interim (1xx) response head for the client.
+pub fn interim(out: &mut Vec<u8>, head: &ResponseHead) {
+    write::status_line(out, head.status(), head.reason());
+    for header in head.headers() {
+        let framing = matches!(header.known, Known::TransferEncoding | Known::ContentLength);
+        if !framing && !head.is_hop_by_hop(&header) {
+            write::header(out, header.name, header.value);
+        }
+    }
+    write::end(out);
+}

@@ -1,0 +1,81 @@
+//! The local service as a target: one endpoint a port.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mesher_actors::snapshot::stats::Series;
+use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy};
+
+use crate::balance::Balancer;
+use crate::handler::destination::LocalPorts;
+use crate::handler::{Reply, Target};
+use crate::upstream::Upstreams;
+
+/// Different ports that callers may name where no service ports are configured. Real services have one or two.
+pub const PORTS_MAX: usize = 64;
+
+/// The service beside which mesher stands.
+#[derive(Debug)]
+pub struct Local {
+    host: IpAddr,
+    ports: LocalPorts,
+    name: Arc<str>,
+    app: Arc<str>,
+    policy: Policy,
+    series: Arc<Series>,
+    targets: RefCell<HashMap<u16, Rc<Target>>>,
+}
+
+impl Local {
+    /// The service at `host` (`mesher.service.host`), reachable through `ports`.
+    #[must_use]
+    pub fn new(host: IpAddr, ports: LocalPorts, policy: Policy, series: Arc<Series>) -> Self {
+        let (name, app) = (series.labels.service.clone(), series.labels.app.clone());
+        Self { host, ports, name, app, policy, series, targets: RefCell::default() }
+    }
+
+    /// The target that a request from outside is for, by its `X-Forwarded-Port`.
+    ///
+    /// # Errors
+    /// The reply to give if the port is unknown or out of bounds.
+    pub fn target(&self, forwarded: Option<&[u8]>, upstreams: &Upstreams) -> Result<Rc<Target>, Reply> {
+        let port = self.ports.resolve(forwarded)?;
+        let mut targets = self.targets.borrow_mut();
+        if let Some(target) = targets.get(&port) {
+            return Ok(target.clone());
+        }
+        if targets.len() >= PORTS_MAX {
+            return Err(Reply::new(
+                Failure::Overloaded,
+                "callers have named too many different ports; configure --service-ports",
+            ));
+        }
+        let target = Rc::new(self.make(port, upstreams));
+        targets.insert(port, target.clone());
+        Ok(target)
+    }
+
+    fn make(&self, port: u16, upstreams: &Upstreams) -> Target {
+        let address = SocketAddr::new(self.host, port);
+        let endpoint = Endpoint { instance: "local".into(), address, protocol: Protocol::Rest, tls: false };
+        let service = Service {
+            name: self.name.clone(),
+            app: self.app.clone(),
+            version: self.series.labels.version.clone(),
+            strategy: Strategy::RoundRobin,
+            endpoints: [endpoint].into(),
+            instances_total: 1,
+            left_out: "".into(),
+            policy: self.policy.clone(),
+        };
+        Target {
+            service: Arc::new(service),
+            pools: [upstreams.acquire(address)].into(),
+            balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
+            series: self.series.clone(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Writes the answers that mesher makes up itself. Pure.
+//!
+//! Every one says its cause in three ways: the status, `x-mesher-error: FLAG; sentence` for programs and logs, and
+//! a body for whoever reads it, as RFC 9457 problem details if the request's `Accept` asks for JSON.
+
+use serde_json::json;
+
+use crate::codec::{reason, write};
+use crate::handler::Reply;
+use mesher_actors::snapshot::Failure;
+
+/// Name of the header that carries the cause.
+pub const ERROR_HEADER: &str = "x-mesher-error";
+
+/// What the request says about the form of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// `HEAD`: no body, though its length is told.
+    pub head: bool,
+    /// `Accept` names JSON.
+    pub json: bool,
+    /// The connection ends after this answer.
+    pub close: bool,
+}
+
+/// Does this `Accept` value ask for JSON rather than text?
+#[must_use]
+pub fn accepts_json(accept: &[u8]) -> bool {
+    memchr::memmem::find(accept, b"json").is_some()
+}
+
+/// Appends a whole response to `out`.
+pub fn render(out: &mut Vec<u8>, reply: &Reply, wanted: Wanted) {
+    let face = reply.failure.face();
+    let detail = printable(&reply.detail);
+    let (body, content_type) = if wanted.json {
+        let problem =
+            json!({ "title": face.name, "status": reply.status, "detail": detail, "flag": face.flag });
+        (format!("{problem}\n"), "application/problem+json")
+    } else {
+        (format!("{detail}\n"), "text/plain; charset=utf-8")
+    };
+    write::status_line(out, reply.status, reason(reply.status).as_bytes());
+    write::header(out, b"Content-Type", content_type.as_bytes());
+    write::number_header(out, b"Content-Length", body.len() as u64);
+    write::header(out, ERROR_HEADER.as_bytes(), format!("{}; {detail}", face.flag).as_bytes());
+    if reply.failure == Failure::Overloaded {
+        write::header(out, b"Retry-After", b"1");
+    }
+    if wanted.close {
+        write::header(out, b"Connection", b"close");
+    }
+    write::end(out);
+    if !wanted.head {
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+/// What comes from the wire or a registry may stand in `detail`; only printable ASCII leaves in a header.
+fn printable(detail: &str) -> String {
+    detail.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(reply: &Reply, wanted: Wanted) -> String {
+        let mut out = Vec::new();
+        render(&mut out, reply, wanted);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_reply_names_its_cause_in_status_header_and_body() {
+        let reply = Reply::new(Failure::NoHealthyInstance, "no usable instance of \"orders\"");
+        let text = rendered(&reply, Wanted::default());
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.contains("\r\nx-mesher-error: UH; no usable instance of \"orders\"\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nno usable instance of \"orders\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_client_that_reads_json_gets_problem_details() {
+        assert!(accepts_json(b"text/html, application/json;q=0.9"));
+        let reply = Reply::new(Failure::UnknownService, "no such service");
+        let text = rendered(&reply, Wanted { json: true, ..Wanted::default() });
+        let body = text.split("\r\n\r\n").nth(1).unwrap();
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&problem["status"], &problem["flag"]), (&json!(503), &json!("NC")));
+        assert!(text.contains("Content-Type: application/problem+json\r\n"));
+    }
+
+    #[test]
+    fn a_head_request_gets_the_length_and_no_body() {
+        let reply = Reply::new(Failure::NoRoute, "nowhere");
+        let text = rendered(&reply, Wanted { head: true, close: true, ..Wanted::default() });
+        assert!(text.contains("Content-Length: 8\r\n") && text.contains("Connection: close\r\n"));
+        assert!(text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn nothing_from_outside_can_start_a_new_header() {
+        let reply = Reply::new(Failure::NoRoute, "a\r\nSet-Cookie: x=1\u{e9}");
+        assert!(rendered(&reply, Wanted::default()).contains("NR; a??Set-Cookie: x=1?\r\n"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The upstream connections of a shard.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesher_actors::snapshot::stats::ShardStats;
+
+use super::pool::{Bounds, Pools};
+use crate::handler::PoolId;
+use crate::net::{self, Stream};
+
+/// How often idle connections are looked through. A connection that its peer closed stays in the table of open
+/// files until then.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bounds of upstream connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Idle connections kept for one endpoint on one shard (`servicecomb.transport.maxIdleCon.rest`).
+    pub idle_per_endpoint: usize,
+    /// How long a connection may be idle in the pool.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // 4 s: below the keep-alive time of Node (5 s) and most others. 512: Mesher's.
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            idle_per_endpoint: 512,
+            idle_timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+/// An open upstream connection; counted while it lives.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    stats: Arc<ShardStats>,
+    /// It has carried a request before.
+    pub reused: bool,
+}
+
+impl Deref for Connection {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stats.upstream_open.sub(1);
+    }
+}
+
+/// Makes, keeps and lets go of a shard's upstream connections.
+#[derive(Debug)]
+pub struct Upstreams {
+    pools: RefCell<Pools<Connection>>,
+    connect_timeout: Duration,
+    sweeping: Cell<bool>,
+    stats: Arc<ShardStats>,
+}
+
+impl Upstreams {
+    /// None open yet.
+    #[must_use]
+    pub fn new(settings: &Settings, stats: Arc<ShardStats>) -> Rc<Self> {
+        let bounds =
+            Bounds { idle_per_endpoint: settings.idle_per_endpoint, idle_timeout: settings.idle_timeout };
+        Rc::new(Self {
+            pools: RefCell::new(Pools::new(bounds)),
+            connect_timeout: settings.connect_timeout,
+            sweeping: Cell::new(false),
+            stats,
+        })
+    }
+
+    /// The pool of an address, for a target that will use it; see [`Upstreams::release`].
+    pub fn acquire(&self, address: SocketAddr) -> PoolId {
+        self.pools.borrow_mut().acquire(address)
+    }
+
+    /// A target no longer uses the pool.
+    pub fn release(&self, id: PoolId) {
+        self.pools.borrow_mut().release(id);
+    }
+
+    /// A kept connection that, as far as is known, is still alive.
+    pub fn take(&self, id: PoolId) -> Option<Connection> {
+        let connection = self.pools.borrow_mut().take(id, net::now(), |idle| !idle.is_stale())?;
+        self.stats.upstream_reused.add(1);
+        Some(connection)
+    }
+
+    /// Keeps a connection on which an exchange has ended in order.
+    pub fn put(self: &Rc<Self>, id: PoolId, mut connection: Connection) {
+        connection.reused = true;
+        self.pools.borrow_mut().put(id, connection, net::now());
+        if !self.sweeping.replace(true) {
+            net::spawn(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// What the system says; `TimedOut` after the connect time-out.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
+        let stream = Stream::connect(address, self.connect_timeout).await?;
+        self.stats.upstream_connects.add(1);
+        self.stats.upstream_open.add(1);
+        Ok(Connection { stream, stats: self.stats.clone(), reused: false })
+    }
+}
+
+/// Closes what expires; ends when nothing is left, so that an idle shard sleeps.
+async fn sweep(upstreams: Weak<Upstreams>) {
+    loop {
+        net::sleep(SWEEP_INTERVAL).await;
+        let Some(upstreams) = upstreams.upgrade() else { return };
+        let mut pools = upstreams.pools.borrow_mut();
+        pools.sweep(net::now(), |idle| !idle.is_stale());
+        if pools.idle() == 0 {
+            upstreams.sweeping.set(false);
+            return;
+        }
+    }
+}

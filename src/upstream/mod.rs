@@ -1,0 +1,9 @@
+//! Connections to upstreams: made, kept for reuse, let go.
+//!
+//! Pools belong to a shard and are never shared. [`pool`] is the bookkeeping, pure and generic over what a
+//! connection is; [`connections`] applies it to sockets.
+
+mod connections;
+mod pool;
+
+pub use connections::{Settings, Upstreams};
