@@ -39,7 +39,8 @@ impl WebThread {
             });
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        let server = started.recv().unwrap_or_else(|_| Err(io::Error::other("web server died at its start")))?;
+        let server =
+            started.recv().unwrap_or_else(|_| Err(io::Error::other("web server died at its start")))?;
         Ok(Self { server, thread: Some(thread) })
     }
 

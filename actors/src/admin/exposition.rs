@@ -138,10 +138,7 @@ mod tests {
     fn label_values_are_escaped_as_the_format_says() {
         let mut text = Exposition::default();
         text.family("m", Kind::Gauge, "help").sample(&[("a", "x\"y\\z\nß\r"), ("b", "")], 1);
-        assert_eq!(
-            text.finish(),
-            "# HELP m help\n# TYPE m gauge\nm{a=\"x\\\"y\\\\z\\nß\r\",b=\"\"} 1\n"
-        );
+        assert_eq!(text.finish(), "# HELP m help\n# TYPE m gauge\nm{a=\"x\\\"y\\\\z\\nß\r\",b=\"\"} 1\n");
     }
 
     #[test]

@@ -81,11 +81,11 @@ fn totals<'s, K: Ord>(all: &'s [Arc<Series>], key: impl Fn(&'s Series) -> K) -> 
 }
 
 /// A family of Mesher's: name, help and what it counts.
-type OldCounter = (&'static str, &'static str, fn(&Totals) -> u64);
+type InheritedCounter = (&'static str, &'static str, fn(&Totals) -> u64);
 
 /// Mesher's metrics.
 fn services(text: &mut Exposition, all: &[Arc<Series>], around: &Surroundings<'_>) {
-    const COUNTERS: [OldCounter; 5] = [
+    const COUNTERS: [InheritedCounter; 5] = [
         ("requests_total", "Requests to a service.", |t| t.answered(&CLASSES)),
         ("successes_total", "Requests answered with 2xx.", |t| t.answered(&["2xx"])),
         ("failures_total", "Requests answered with 4xx, 5xx or not at all.", |t| {
