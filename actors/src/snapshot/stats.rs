@@ -121,15 +121,20 @@ pub struct Labels {
     pub version: Arc<str>,
 }
 
+/// Kinds of answers: the hundreds of HTTP statuses, and no answer at all.
+pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+/// Requests by why mesher answered itself (row 0: it did not; row 1 + discriminant: that [`Failure`]) and by the
+/// kind of their answer (column: index in [`CLASSES`]). One cell a request, so that every sum over cells only grows.
+pub type Outcomes<T> = [[T; CLASSES.len()]; 1 + Failure::ALL.len()];
+
 /// Counters of one target on one shard.
 #[derive(Debug)]
 pub struct Series {
     /// What is counted.
     pub labels: Labels,
-    /// Requests by the hundred of their answer's status: `[0]` is 1xx, `[4]` is 5xx, `[5]` is no answer at all.
-    pub by_class: [Counter; 6],
-    /// Requests that ended in each failure, by discriminant.
-    pub by_failure: [Counter; Failure::ALL.len()],
+    /// Finished requests.
+    pub outcomes: Outcomes<Counter>,
     /// Attempts beyond the first of their request.
     pub retries: Counter,
     /// From the request head having arrived to the last byte of the answer.
@@ -140,8 +145,7 @@ impl Series {
     fn new(labels: Labels) -> Self {
         Self {
             labels,
-            by_class: Default::default(),
-            by_failure: Default::default(),
+            outcomes: Default::default(),
             retries: Counter::default(),
             latency: Latency::default(),
         }
@@ -152,12 +156,10 @@ impl Series {
     pub fn record(&self, status: u16, failure: Option<Failure>, took: Duration) {
         let class = match status / 100 {
             class @ 1..=5 => usize::from(class) - 1,
-            _ => 5,
+            _ => CLASSES.len() - 1,
         };
-        if let Some(counter) = self.by_class.get(class) {
-            counter.add(1);
-        }
-        if let Some(counter) = failure.and_then(|failure| self.by_failure.get(failure as usize)) {
+        let row = failure.map_or(0, |failure| 1 + failure as usize);
+        if let Some(counter) = self.outcomes.get(row).and_then(|row| row.get(class)) {
             counter.add(1);
         }
         self.latency.record(took);
@@ -261,6 +263,31 @@ mod tests {
         for (seconds, us) in LATENCY_BOUNDS.iter().zip(LATENCY_BOUNDS_US) {
             assert!((seconds * 1e6 - us as f64).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn a_finished_request_counts_in_the_one_cell_of_its_cause_and_its_status() {
+        let series = Series::new(Labels {
+            direction: Direction::Incoming,
+            app: "".into(),
+            service: "s".into(),
+            version: "".into(),
+        });
+        series.record(204, None, Duration::ZERO);
+        series.record(431, Some(Failure::ClientProtocolError), Duration::ZERO);
+        series.record(0, Some(Failure::ClientGone), Duration::ZERO);
+        let mut cells = Vec::new();
+        for (row, classes) in series.outcomes.iter().enumerate() {
+            let counted = classes.iter().zip(CLASSES).filter(|(counter, _)| counter.value() > 0);
+            cells.extend(counted.map(|(counter, class)| (row, class, counter.value())));
+        }
+        let row = |failure: Failure| 1 + failure as usize;
+        let expected = [
+            (0, "2xx", 1),
+            (row(Failure::ClientGone), "none", 1),
+            (row(Failure::ClientProtocolError), "4xx", 1),
+        ];
+        assert_eq!(cells, expected);
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! What `/metrics` says: the shards' counters under Mesher's names, so that its dashboards go on working, and under
+//! ours. Pure: counters in, text out.
+//!
+//! Mesher's counters go by exact statuses (a success is 200 to 226); ours by class, which differs for statuses that
+//! do not exist.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::exposition::{Exposition, Kind, Label};
+use super::process::Process;
+use super::view::Identity;
+use crate::snapshot::Failure;
+use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
+
+/// What the text is made of beside the counters.
+pub(super) struct Surroundings<'a> {
+    /// Whose sidecar this is.
+    pub(super) identity: &'a Identity,
+    /// Version of mesher.
+    pub(super) version: &'a str,
+    /// I/O driver of the shards.
+    pub(super) driver: &'a str,
+    /// When mesher started, seconds since 1970.
+    pub(super) started: u64,
+    /// The process as the kernel sees it.
+    pub(super) process: Process,
+}
+
+/// The whole text.
+pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
+    let mut text = Exposition::default();
+    let all = board.all_series();
+    services(&mut text, &all, around);
+    series(&mut text, &all);
+    shards(&mut text, &board.shards());
+    build(&mut text, around);
+    process(&mut text, &around.process);
+    text.finish()
+}
+
+/// Sums over the series of one label set.
+#[derive(Debug, Default)]
+struct Totals {
+    outcomes: Outcomes<u64>,
+    retries: u64,
+    buckets: [u64; LATENCY_BOUNDS.len() + 1],
+    latency_seconds: f64,
+}
+
+// === impl Totals ===
+
+impl Totals {
+    fn add(&mut self, series: &Series) {
+        for (sum, counter) in self.outcomes.iter_mut().flatten().zip(series.outcomes.iter().flatten()) {
+            *sum += counter.value();
+        }
+        self.retries += series.retries.value();
+        for (sum, bucket) in self.buckets.iter_mut().zip(series.latency.buckets()) {
+            *sum += bucket;
+        }
+        self.latency_seconds += series.latency.sum_seconds();
+    }
+
+    /// Requests answered with one of these classes.
+    fn answered(&self, classes: &[&str]) -> u64 {
+        let answered = |row: &[u64; CLASSES.len()]| -> u64 {
+            row.iter().zip(CLASSES).filter(|(_, class)| classes.contains(class)).map(|(count, _)| count).sum()
+        };
+        self.outcomes.iter().map(answered).sum()
+    }
+}
+
+/// Adds up the series whose labels are equal as far as `key` looks.
+fn totals<'s, K: Ord>(all: &'s [Arc<Series>], key: impl Fn(&'s Series) -> K) -> BTreeMap<K, Totals> {
+    let mut totals = BTreeMap::<K, Totals>::new();
+    for series in all {
+        totals.entry(key(series)).or_default().add(series);
+    }
+    totals
+}
+
+/// A family of Mesher's: name, help and what it counts.
+type InheritedCounter = (&'static str, &'static str, fn(&Totals) -> u64);
+
+/// Mesher's metrics.
+fn services(text: &mut Exposition, all: &[Arc<Series>], around: &Surroundings<'_>) {
+    const COUNTERS: [InheritedCounter; 5] = [
+        ("requests_total", "Requests to a service.", |t| t.answered(&CLASSES)),
+        ("successes_total", "Requests answered with 2xx.", |t| t.answered(&["2xx"])),
+        ("failures_total", "Requests answered with 4xx, 5xx or not at all.", |t| {
+            t.answered(&["4xx", "5xx", "none"])
+        }),
+        ("status_4xx", "Requests answered with 4xx.", |t| t.answered(&["4xx"])),
+        ("status_5xx", "Requests answered with 5xx.", |t| t.answered(&["5xx"])),
+    ];
+    fn labels<'a>(app: &'a str, service: &'a str, version: &'a str) -> [Label<'a>; 3] {
+        [("app", app), ("service_name", service), ("version", version)]
+    }
+
+    let totals = totals(all, |series| {
+        let labels = &series.labels;
+        (&*labels.app, &*labels.service, &*labels.version)
+    });
+    for (name, help, count) in COUNTERS {
+        let mut family = text.family(name, Kind::Counter, help);
+        for ((app, service, version), totals) in &totals {
+            family.sample(&labels(app, service, version), count(totals));
+        }
+    }
+    let help = "How long requests took, from the request head to the last byte of the answer.";
+    let mut family = text.family("request_latency_seconds", Kind::Summary, help);
+    for ((app, service, version), totals) in &totals {
+        family.summary(
+            &labels(app, service, version),
+            totals.latency_seconds,
+            totals.buckets.iter().sum::<u64>(),
+        );
+    }
+    let Identity { app, service, version } = around.identity;
+    text.family("start_time_seconds", Kind::Gauge, "When mesher started, seconds since 1970.")
+        .sample(&labels(app, service, version), around.started);
+}
+
+/// Requests by service, in more detail.
+fn series(text: &mut Exposition, all: &[Arc<Series>]) {
+    let totals = totals(all, |series| {
+        let labels = &series.labels;
+        [
+            ("direction", labels.direction.label()),
+            ("service", &*labels.service),
+            ("version", &*labels.version),
+        ]
+    });
+    let help = "Finished requests, by class of the answer's status and by the flag of the failure that mesher \
+                answered (empty if the upstream's answer was passed on).";
+    let mut family = text.family("mesher_requests_total", Kind::Counter, help);
+    let flags = || std::iter::once("").chain(Failure::ALL.into_iter().map(|failure| failure.face().flag));
+    for (&[direction, service, version], totals) in &totals {
+        for (flag, row) in flags().zip(&totals.outcomes) {
+            for (class, count) in CLASSES.into_iter().zip(row).filter(|(_, count)| **count > 0) {
+                family.sample(&[direction, service, version, ("code_class", class), ("flag", flag)], count);
+            }
+        }
+    }
+    let help = "How long requests took, from the request head to the last byte of the answer.";
+    let mut family = text.family("mesher_request_duration_seconds", Kind::Histogram, help);
+    for (labels, totals) in &totals {
+        family.histogram(labels, &LATENCY_BOUNDS, &totals.buckets, totals.latency_seconds);
+    }
+    let mut family = text.family("mesher_retries_total", Kind::Counter, "Attempts beyond a request's first.");
+    for (labels, totals) in &totals {
+        family.sample(labels, totals.retries);
+    }
+}
+
+/// What belongs to no service.
+fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
+    use Kind::{Counter as C, Gauge as G};
+    let sum = |counter: fn(&ShardStats) -> &Counter| shards.iter().map(|s| counter(s).value()).sum::<u64>();
+
+    text.single("mesher_requests_in_flight", G, "Requests being served now.", sum(|s| &s.requests_in_flight));
+    let mut connections = text.family("mesher_connections", G, "Connections open now.");
+    connections.sample(&[("side", "downstream")], sum(|s| &s.downstream_open));
+    connections.sample(&[("side", "upstream")], sum(|s| &s.upstream_open));
+    text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
+    text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
+    let help = "Requests sent on a pooled connection.";
+    text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
+    text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
+    let help = "Times accepting paused for lack of file descriptors.";
+    text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
+    let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
+    let mut turns = text.family("mesher_shard_turns_total", C, help);
+    for (index, stats) in shards.iter().enumerate() {
+        turns.sample(&[("shard", &index.to_string())], stats.turns.value());
+    }
+}
+
+fn build(text: &mut Exposition, around: &Surroundings<'_>) {
+    text.family("mesher_build_info", Kind::Gauge, "The program that runs, and its I/O driver. Always 1.")
+        .sample(&[("version", around.version), ("driver", around.driver)], 1);
+}
+
+fn process(text: &mut Exposition, process: &Process) {
+    use Kind::{Counter as C, Gauge as G};
+    if let Some(seconds) = process.cpu_seconds {
+        text.single("process_cpu_seconds_total", C, "User and system CPU time.", seconds);
+    }
+    if let Some(bytes) = process.resident_bytes {
+        text.single("process_resident_memory_bytes", G, "Memory in RAM.", bytes);
+    }
+    if let Some(fds) = process.open_fds {
+        text.single("process_open_fds", G, "Open file descriptors.", fds);
+    }
+    if let Some(fds) = process.max_fds {
+        text.single("process_max_fds", G, "File descriptors that may be open.", fds);
+    }
+    if let Some(seconds) = process.start_seconds {
+        text.single("process_start_time_seconds", G, "Start of the process, seconds since 1970.", seconds);
+    }
+}

@@ -1,0 +1,112 @@
+//! The server around the pages: HTTP/1.1 on a listener that start-up has bound, on a thread of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
+use super::pages::{METHODS, Reply, Site};
+use super::view::{Build, Identity, View};
+use crate::snapshot::stats::Board;
+use crate::web_thread::WebThread;
+
+/// Connections at a time; more wait to be accepted. Probes and scrapers need a handful, and file descriptors belong
+/// to the traffic.
+const CONNECTIONS_MAX: usize = 64;
+/// For a request's head to arrive whole. Short, so that a stuck client does not keep a connection from a probe.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept: a probe's usual interval is 10 s, Prometheus's is 15 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// For answers being written when the admin is told to stop.
+const STOP_TIMEOUT_S: u64 = 1;
+
+/// What the admin tells of.
+#[derive(Clone)]
+pub struct AdminOptions {
+    /// Whose sidecar this is.
+    pub identity: Identity,
+    /// What runs.
+    pub build: Build,
+    /// Counters of the shards.
+    pub board: Arc<Board>,
+    /// State of the rest.
+    pub view: Arc<dyn View>,
+}
+
+/// A running admin interface. Dropping it stops it, without waiting for answers being written.
+#[derive(Debug)]
+pub struct AdminHandle {
+    addr: SocketAddr,
+    server: WebThread,
+}
+
+/// Serves on `listener`, which start-up has bound, until stopped; also while mesher drains. Counts as mesher's start
+/// (`start_time_seconds`).
+///
+/// # Errors
+/// When the listener is unusable or there is no thread to be had.
+pub fn start(listener: TcpListener, options: AdminOptions) -> io::Result<AdminHandle> {
+    let AdminOptions { identity, build, board, view } = options;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let site = web::Data::new(Site { identity, build, board, view, started });
+    let addr = listener.local_addr()?;
+    let build = move || {
+        let app = move || App::new().app_data(site.clone()).default_service(web::to(serve));
+        let server = HttpServer::new(app)
+            .workers(1)
+            .worker_max_blocking_threads(1)
+            .max_connections(CONNECTIONS_MAX)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(STOP_TIMEOUT_S)
+            .disable_signals();
+        Ok(server.listen(listener)?.run())
+    };
+    Ok(AdminHandle { addr, server: WebThread::start("admin", build)? })
+}
+
+// === impl AdminHandle ===
+
+impl AdminHandle {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Closes the listener, finishes what is being answered and ends. Returns when the thread has ended.
+    pub fn stop(self) {
+        self.server.stop(true);
+    }
+}
+
+async fn serve(request: HttpRequest, site: web::Data<Site>) -> HttpResponse {
+    if has_body(&request) {
+        let reply = Reply::error(413, "requests to the admin have no body");
+        // The body is not read, so the next request cannot be found.
+        return response(reply, true);
+    }
+    response(site.answer(request.method().as_str(), request.path(), request.query_string()), false)
+}
+
+fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
+fn response(reply: Reply, close: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.content_type(reply.content_type).insert_header((CACHE_CONTROL, "no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.insert_header((ALLOW, METHODS));
+    }
+    if close {
+        response.force_close();
+    }
+    response.body(reply.body)
+}

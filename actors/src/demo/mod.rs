@@ -1,0 +1,3 @@
+//! What `mesher demo` shows mesher with. No part of a sidecar.
+
+pub mod hello;
