@@ -5,8 +5,16 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | `balance` | choosing an endpoint; pure |
-//! | `handler` | the chain that decides what becomes of a request; pure |
+//! | [`codec`] | HTTP/1 as bytes; pure |
+//! | [`balance`] | choosing an endpoint; pure |
+//! | [`handler`] | the chain that decides what becomes of a request; pure |
+//! | [`net`] | sockets, drivers, timers, tasks: the only room that knows I/O |
+//! | [`upstream`] | connections to upstreams |
+//! | [`proxy`] | one downstream connection, from its first byte to its last |
+//! | [`shard`] | one thread: listeners, snapshots in, numbers out |
+//! | [`run`] | a whole mesher: control plane, shards, signals, drain |
+//! | [`cmd`] | the command line |
 
 pub mod balance;
 pub mod handler;
+pub mod net;

@@ -1,0 +1,45 @@
+//! Sockets, time and tasks of the data plane. Nothing above this module names the kernel, glommio, a timer or an executor.
+//!
+//! A *shard* is one thread that owns everything it touches: its connections, its pools, its timers. Nothing is shared between shards.
+//! All sockets of a shard sit in one edge-triggered epoll set ([`Stream`], [`Listener`]). Two *drivers* can turn that set, and the same
+//! tasks run on both:
+//!
+//! - `uring`: glommio's executor. The driver is one more task in glommio's run queue; it blocks in `epoll_wait` when nothing on the shard
+//!   is runnable, and lets glommio sleep on its ring after 100 ms of silence.
+//! - `epoll`: a small executor of our own without a single io_uring system call, for kernels and containers that refuse io_uring.
+//!
+//! [`preflight`] decides which one runs and says why; [`spawn_shard`] starts a shard and tests it before it serves.
+//!
+//! How the parts lean on each other, lowest first:
+//! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
+//! `listener`, `deadline`) → tasks and wake-ups (`wake`, `task`, `shard`) → who turns the loop (`epoll`, `uring`) → `thread`.
+
+mod deadline;
+mod driver;
+mod epoll;
+mod listener;
+mod polling;
+mod queue;
+mod reactor;
+mod scratch;
+mod shard;
+mod slot;
+mod socket;
+mod stream;
+mod task;
+mod thread;
+mod timer;
+mod wake;
+mod wheel;
+
+pub use deadline::Deadline;
+pub use driver::{Driver, DriverChoice};
+pub use listener::{Listener, bind};
+pub use scratch::{SCRATCH_BYTES, with_scratch};
+pub use shard::{now, panics, spawn, turns, yield_now};
+pub use stream::Stream;
+pub use thread::{ShardOptions, ShardThread, spawn_shard};
+pub use timer::{Sleep, sleep};
+
+#[cfg(test)]
+mod tests;
