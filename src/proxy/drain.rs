@@ -7,7 +7,8 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::task::{Context, Waker};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 
 /// Where the shutdown stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -32,6 +33,8 @@ pub struct Drain {
 struct Slots {
     wakers: Vec<Option<Waker>>,
     free: Vec<u32>,
+    /// Who waits for the last connection to end.
+    emptied: Option<Waker>,
 }
 
 /// A connection's place among those to wake.
@@ -79,6 +82,24 @@ impl Drain {
             *waker = None;
             slots.free.push(seat.0);
         }
+        if slots.free.len() == slots.wakers.len()
+            && let Some(waker) = slots.emptied.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Waits until there is no connection any more.
+    pub async fn emptied(&self) {
+        poll_fn(|cx| {
+            let mut slots = self.idle.borrow_mut();
+            if slots.free.len() == slots.wakers.len() {
+                return Poll::Ready(());
+            }
+            slots.emptied = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// True if an idle connection is to end now; otherwise its task is woken when it is.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub stream_idle_timeout: Duration,
     /// How long a request waits for the first lookup of its service.
     pub lookup_timeout: Duration,
+    /// Downstream connections of one shard (`mesher.limit.connections`); more wait in the kernel's queue.
+    pub connections_max: u64,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(60),
             stream_idle_timeout: Duration::from_secs(300),
             lookup_timeout: Duration::from_secs(5),
+            connections_max: 65_536,
         }
     }
 }

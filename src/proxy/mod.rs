@@ -1,0 +1,26 @@
+//! One downstream connection: requests in, through the chain, to an upstream and back, in order.
+//!
+//! Reading order: [`connection`](self) finds whole request heads and keeps a connection going; `exchange` carries
+//! one request through the chain and its attempts; `upload` and `download` move bytes both ways; `forward` and
+//! `reply` write heads, pure. `drain`, `lookup`, `local` and `recycle` are what a shard's connections share, gathered
+//! in [`Context`].
+
+mod connection;
+mod context;
+mod download;
+mod drain;
+mod exchange;
+mod forward;
+mod local;
+mod lookup;
+mod policies;
+mod recycle;
+mod reply;
+mod settings;
+mod upload;
+
+pub use connection::serve;
+pub use context::{Context, Ingress};
+pub use drain::Phase;
+pub use policies::{Policies, ServiceLabels};
+pub use settings::Settings;

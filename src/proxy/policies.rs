@@ -1,0 +1,89 @@
+//! How a shard treats requests: the part of the configuration that is the data plane's, ready to be sent to it.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mesher_actors::snapshot::Policy;
+use mesher_actors::snapshot::port::ShardPort;
+use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
+
+use super::context::{Chains, Context, Random, Spare, Unrouted};
+use super::drain::Drain;
+use super::local::Local;
+use super::lookup::Lookups;
+use super::settings::Settings;
+use crate::handler::context::SourceContext;
+use crate::handler::destination::LocalPorts;
+use crate::handler::{Chain, Directory};
+use crate::upstream::{self, Upstreams};
+
+/// Policies of one mesher, the same for each of its shards.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// Bounds of downstream connections.
+    pub settings: Settings,
+    /// Bounds of upstream connections.
+    pub upstream: upstream::Settings,
+    /// `servicecomb.handler.chain.Consumer.outgoing`.
+    pub outgoing: Vec<String>,
+    /// `servicecomb.handler.chain.Provider.incoming`.
+    pub incoming: Vec<String>,
+    /// Where the local service is.
+    pub service_host: IpAddr,
+    /// Its ports.
+    pub ports: LocalPorts,
+    /// Bounds of requests to it.
+    pub local_policy: Policy,
+    /// Its application, name and version.
+    pub service: ServiceLabels,
+}
+
+/// The local service as metrics name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceLabels {
+    /// Application.
+    pub app: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Version.
+    pub version: Arc<str>,
+}
+
+impl Policies {
+    /// Everything the connections of a shard share. Called on the shard's thread.
+    #[must_use]
+    pub fn into_context(self, port: ShardPort, board: &Board, stats: Arc<ShardStats>, seed: u64) -> Rc<Context> {
+        let empty: Arc<str> = "".into();
+        let unrouted = |direction| {
+            board.series(Labels { direction, app: empty.clone(), service: empty.clone(), version: empty.clone() })
+        };
+        let local = board.series(Labels {
+            direction: Direction::Incoming,
+            app: self.service.app,
+            service: self.service.name.clone(),
+            version: self.service.version,
+        });
+        Rc::new(Context {
+            settings: self.settings,
+            directory: RefCell::new(Directory::default()),
+            chains: Chains {
+                outgoing: RefCell::new(Chain::new(self.outgoing.iter().map(String::as_str))),
+                incoming: RefCell::new(Chain::new(self.incoming.iter().map(String::as_str))),
+            },
+            local: Local::new(self.service_host, self.ports, self.local_policy, local),
+            upstreams: Upstreams::new(&self.upstream, stats.clone()),
+            lookups: Lookups::new(port),
+            drain: Drain::default(),
+            source: SourceContext::new(&self.service.name),
+            unrouted: Unrouted {
+                outgoing: unrouted(Direction::Outgoing),
+                incoming: unrouted(Direction::Incoming),
+            },
+            stats,
+            spare: Spare::default(),
+            random: Random::new(seed),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! A shard's thread, from its start to its end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+use tracing::{error, info};
+
+use mesher_actors::snapshot::port::ShardPort;
+use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
+
+use super::{accept, snapshots};
+use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
+use crate::proxy::{Context, Ingress, Phase, Policies};
+
+/// Commands that may wait for a shard: there are only a few in its whole life.
+const COMMANDS_MAX: usize = 8;
+
+/// A listening socket and which way its requests go.
+#[derive(Debug)]
+pub struct ListenerSpec {
+    /// The socket, shared by all shards.
+    pub socket: TcpListener,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// Everything a shard is made of.
+#[derive(Debug)]
+pub struct ShardSpec {
+    /// How to run.
+    pub options: ShardOptions,
+    /// Where to accept.
+    pub listeners: Vec<ListenerSpec>,
+    /// Snapshots in, lookups out.
+    pub port: ShardPort,
+    /// Where its numbers go.
+    pub board: Arc<Board>,
+    /// How to treat requests.
+    pub policies: Policies,
+    /// Seed of its random numbers.
+    pub seed: u64,
+}
+
+/// What a shard can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Go on to this phase of the shutdown.
+    Drain(Phase),
+    /// End now, whatever is in flight.
+    Cut,
+}
+
+/// A running shard, as seen from the outside.
+#[derive(Debug)]
+pub struct Handle {
+    thread: ShardThread,
+    commands: flume::Sender<Command>,
+    stats: Arc<ShardStats>,
+}
+
+impl Handle {
+    /// Tells the shard something. A shard that has ended does not hear it.
+    pub fn tell(&self, command: Command) {
+        let _ = self.commands.try_send(command);
+    }
+
+    /// What turns its event loop.
+    #[must_use]
+    pub fn driver(&self) -> Driver {
+        self.thread.driver()
+    }
+
+    /// It has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<ShardStats> {
+        &self.stats
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it ended, if not in order.
+    pub fn join(self) -> Result<(), String> {
+        self.thread.join()
+    }
+}
+
+/// Starts a shard. It takes over the listeners and calls `ended` when it ends, in order or not.
+///
+/// # Errors
+/// If the thread or its event loop cannot be made.
+pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
+    let ShardSpec { options, listeners, port, board, policies, seed } = spec;
+    let stats = board.shard();
+    let (commands, inbox) = flume::bounded(COMMANDS_MAX);
+    let for_shard = stats.clone();
+    let thread = net::spawn_shard(options, move || async move {
+        let _ended = OnDrop(Some(ended));
+        let ctx = policies.into_context(port.clone(), &board, for_shard, seed);
+        net::spawn(snapshots::follow(port, board, ctx.clone()));
+        let closers: Vec<_> = listeners.into_iter().filter_map(|listener| open(listener, &ctx)).collect();
+        work(&inbox, &ctx, closers).await;
+    })?;
+    Ok(Handle { thread, commands, stats })
+}
+
+/// Accepts from a listener until the returned sender is dropped.
+fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
+    let address = spec.socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let listener = match Listener::adopt(spec.socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            error!(%address, %error, "cannot accept connections");
+            return None;
+        }
+    };
+    let (closer, closed) = oneshot::channel::<()>();
+    let ingress = Rc::new(Ingress { direction: spec.direction, address });
+    net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
+        let _ = closed.await;
+    }));
+    Some(closer)
+}
+
+/// Follows commands until the shard may end.
+async fn work(inbox: &flume::Receiver<Command>, ctx: &Context, mut closers: Vec<oneshot::Sender<()>>) {
+    while let Ok(command) = inbox.recv_async().await {
+        match command {
+            Command::Cut => return,
+            Command::Drain(phase) => {
+                ctx.drain.advance(phase);
+                if phase == Phase::Closing {
+                    closers.clear();
+                    let emptied = ctx.drain.emptied();
+                    let cut = async {
+                        while let Ok(command) = inbox.recv_async().await {
+                            if command == Command::Cut {
+                                return;
+                            }
+                        }
+                    };
+                    futures::future::select(std::pin::pin!(emptied), std::pin::pin!(cut)).await;
+                    info!(open = ctx.stats.downstream_open.value(), "shard ends");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Calls when dropped, in the course of a panic too.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
+}
