@@ -72,12 +72,13 @@ pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
 impl Downstream {
     /// Carries a request. Returns what the client has sent behind it, or `None` if the connection is to end.
     async fn exchange(&self, mut head: Box<RequestHead>) -> Option<Option<Box<RequestHead>>> {
-        let outcome = exchange::carry(self, &mut head, net::now()).await;
-        if outcome.keep && head.advance(outcome.consumed) {
+        let keep = exchange::carry(self, &mut head, net::now()).await;
+        if keep && !head.rest().is_empty() {
+            head.take_rest();
             return Some(Some(head));
         }
         self.ctx.spare.put_request(head);
-        outcome.keep.then_some(None)
+        keep.then_some(None)
     }
 
     /// Waits for a whole request head. `head` holds bytes that came behind the last request.

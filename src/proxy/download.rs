@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use mesher_actors::snapshot::Failure;
 
 use super::forward::{self, Delivery};
-use crate::codec::{Body, Framing, Limits, Parse, ResponseHead, Version};
+use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
 use crate::net::{Stream, with_scratch};
 
@@ -47,7 +47,7 @@ pub struct Download<'a> {
     phase: Phase,
     body: Body,
     delivery: Delivery,
-    to_head_request: bool,
+    request: RequestKind,
     interims: u32,
     begun: bool,
     out_of_step: bool,
@@ -61,7 +61,7 @@ impl<'a> Download<'a> {
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
-        to_head_request: bool,
+        request: RequestKind,
     ) -> Self {
         Self {
             down,
@@ -73,7 +73,7 @@ impl<'a> Download<'a> {
             phase: Phase::Head,
             body: Body::new(Framing::None),
             delivery,
-            to_head_request,
+            request,
             interims: 0,
             begun: false,
             out_of_step: false,
@@ -83,7 +83,7 @@ impl<'a> Download<'a> {
     /// Bytes of the upstream have arrived: the request has run.
     #[must_use]
     pub fn has_arrived(&self) -> bool {
-        self.phase != Phase::Head || self.interims > 0 || !self.head.is_empty()
+        self.phase != Phase::Head || self.interims > 0 || self.head.is_started()
     }
 
     /// The head of the final response is on its way to the client: nothing else can be answered any more.
@@ -155,18 +155,18 @@ impl<'a> Download<'a> {
 
     /// Takes the bytes of a head, and of nothing behind it; returns the rest.
     fn take_head<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
-        let before = self.head.buffer().len();
-        self.head.buffer().extend_from_slice(piece);
-        match self.head.parse(self.limits) {
-            Ok(Parse::Incomplete) => return Ok(&[]),
+        // A large body that comes with its head is not copied along with it.
+        let taken = memchr::memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4);
+        self.head.buffer().extend_from_slice(piece.get(..taken).unwrap_or(piece));
+        match self.head.parse(self.limits, self.request) {
+            Ok(Parse::Incomplete) => return Ok(piece.get(taken..).unwrap_or_default()),
             Ok(Parse::Complete) => {}
             Err(reject) => return Err(self.malformed(reject.why, reject.at)),
         }
-        let end = self.head.end();
-        self.head.buffer().truncate(end);
-        let rest = piece.get(end.saturating_sub(before)..).unwrap_or_default();
+        let behind = self.head.rest().len();
+        let rest = piece.get(taken.saturating_sub(behind)..).unwrap_or_default();
         match self.head.status() {
-            101 => Err(self.malformed("101 without an upgrade asked for", 9)),
+            101 => return Err(self.malformed("101 without an upgrade asked for", 9)),
             100..200 => {
                 self.interims += 1;
                 if self.interims > INTERIM_MAX {
@@ -176,46 +176,31 @@ impl<'a> Download<'a> {
                     forward::interim(self.out, self.head);
                 }
                 self.head.reset();
-                Ok(rest)
             }
-            _ => {
-                self.begin()?;
-                Ok(rest)
-            }
+            _ => self.begin(),
         }
+        Ok(rest)
     }
 
-    fn begin(&mut self) -> Result<(), DownloadError> {
-        let upstream = match self.head.framing(self.to_head_request) {
-            Ok(framing) => framing,
-            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
-        };
-        let downstream = self.delivery.framing(upstream);
-        self.delivery.keep_alive &= downstream != Framing::UntilClose;
-        forward::response(self.out, self.head, upstream, self.delivery);
-        self.body = Body::relay(upstream, downstream);
+    fn begin(&mut self) {
+        let form = self.delivery.form();
+        self.delivery.keep_alive &= form.framing(self.head.framing()) != Framing::UntilClose;
+        forward::response(self.out, self.head, self.delivery);
+        self.body = self.head.body(form);
         self.phase = Phase::Body;
         self.begun = true;
-        Ok(())
     }
 
     /// Passes body bytes on; returns those behind its end.
     fn take_body<'p>(&mut self, cx: &mut Context<'_>, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
-        match self.body.verbatim(piece) {
-            Ok(Some(used)) => {
-                let (body, rest) = piece.split_at_checked(used).unwrap_or((piece, &[]));
-                self.write_through(cx, body)?;
-                Ok(rest)
-            }
-            Ok(None) => {
-                let used = match self.body.forward(piece, self.out) {
-                    Ok(used) => used,
-                    Err(reject) => return Err(self.malformed(reject.why, reject.at)),
-                };
-                Ok(piece.get(used..).unwrap_or_default())
-            }
-            Err(reject) => Err(self.malformed(reject.why, reject.at)),
+        let forwarded = match self.body.forward(piece, self.out) {
+            Ok(forwarded) => forwarded,
+            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
+        };
+        if let Forwarded::Verbatim { send, .. } = forwarded {
+            self.write_through(cx, piece.get(..send).unwrap_or_default())?;
         }
+        Ok(piece.get(forwarded.taken()..).unwrap_or_default())
     }
 
     /// One send for what is waiting (the head, at the beginning) and the piece behind it.
@@ -239,7 +224,7 @@ impl<'a> Download<'a> {
     }
 
     fn end_of_input(&mut self) -> Result<(), DownloadError> {
-        if self.phase == Phase::Body && self.body.end_of_input(self.out).is_ok() {
+        if self.phase == Phase::Body && self.body.forward_end(self.out).is_ok() {
             self.phase = Phase::Done;
             self.out_of_step = true;
             return Ok(());

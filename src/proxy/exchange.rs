@@ -24,21 +24,12 @@ use super::context::Context;
 use super::download::{Download, DownloadError};
 use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
-use super::upload::{Upload, UploadError};
-use crate::codec::{Body, Known, RequestHead, ResponseHead};
+use super::upload::{self, Upload, UploadError};
+use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead};
 use crate::handler::destination::{self, Destination};
 use crate::handler::{Call, Decision, Fault, Invocation, PoolId, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
-
-/// How a request ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The client's connection can carry another request.
-    pub keep: bool,
-    /// Bytes at the front of the request's buffer that belong to this request.
-    pub consumed: usize,
-}
 
 /// What the request asks of its response, read once.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +49,9 @@ enum End {
     Cut { status: u16, failure: Failure },
 }
 
-/// Carries one request whose head is complete, and answers it.
-pub async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) -> Outcome {
+/// Carries one request whose head is complete, and answers it. True if the connection can carry another; the bytes of
+/// this one are consumed then.
+pub async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) -> bool {
     let ctx = &down.ctx;
     ctx.stats.requests_in_flight.add(1);
     let keep_alive = head.keep_alive() && ctx.drain.keeps_connections();
@@ -70,15 +62,14 @@ pub async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) 
         close: !keep_alive,
     };
     let wishes = Wishes { delivery, wanted, idempotent: is_idempotent(head.method()) };
-    let mut consumed = head.end();
     let mut call = Call::default();
-    let end = Exchange { down, ctx, head, wishes, call: &mut call, consumed: &mut consumed }.run().await;
+    let end = Exchange { down, ctx, head, wishes, call: &mut call }.run().await;
     let (status, failure, mut keep) = match end {
         End::Delivered { status, keep } => (status, None, keep),
         End::Cut { status, failure } => (status, Some(failure), false),
         End::Reply(reply) => {
             // A body that was not read would be taken for the next request.
-            let keep = wishes.delivery.keep_alive && consumed_all(head, consumed);
+            let keep = wishes.delivery.keep_alive && !head.framing().has_content();
             let sent = answer(down, &reply, Wanted { close: !keep, ..wishes.wanted }).await;
             (reply.status, Some(reply.failure), keep && sent)
         }
@@ -88,16 +79,11 @@ pub async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) 
     series.retries.add(call.tried.count().saturating_sub(1) as u64);
     series.record(status, failure, net::now().saturating_duration_since(started));
     ctx.stats.requests_in_flight.sub(1);
-    Outcome { keep, consumed }
+    keep
 }
 
 fn series<'a>(ctx: &'a Context, direction: Direction, call: &'a Call) -> &'a Arc<Series> {
     call.target.as_ref().map_or_else(|| ctx.unrouted(direction), |target| &target.series)
-}
-
-/// Nothing of the request's body is outstanding.
-fn consumed_all(head: &RequestHead, consumed: usize) -> bool {
-    consumed > head.end() || matches!(head.framing(), crate::codec::Framing::None | crate::codec::Framing::Length(0))
 }
 
 /// RFC 9110 section 9.2.2.
@@ -132,7 +118,6 @@ struct Exchange<'a> {
     head: &'a mut RequestHead,
     wishes: Wishes,
     call: &'a mut Call,
-    consumed: &'a mut usize,
 }
 
 impl Exchange<'_> {
@@ -202,13 +187,10 @@ impl Exchange<'_> {
             source: &self.ctx.source,
         };
         forward::request(&mut out, self.head, &additions);
-        let framing = self.head.framing();
-        let mut body = Body::relay(framing, framing);
-        let end = self.head.end();
-        let behind = self.head.buffer().get(end..).unwrap_or_default();
-        match body.forward(behind, &mut out) {
-            Ok(used) => {
-                *self.consumed = end + used;
+        let mut body = self.head.body(Outgoing::AsReceived);
+        match upload::take(&mut body, self.head.rest(), &mut out) {
+            Ok(taken) => {
+                self.head.consume(taken);
                 Ok(Upload::new(out, body))
             }
             Err(reject) => Err(Reply::with_status(Failure::ClientProtocolError, reject.status, reject.why)),
@@ -306,7 +288,7 @@ impl Exchange<'_> {
                 response,
                 out,
                 self.wishes.delivery,
-                self.wishes.wanted.head,
+                if self.wishes.wanted.head { RequestKind::Head } else { RequestKind::Other },
             ),
             response_timeout: timeout,
             uploaded: false,

@@ -4,7 +4,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use crate::codec::{Body, Reject};
+use crate::codec::{Body, Forwarded, Reject};
 use crate::net::{Stream, with_scratch};
 
 /// Why a request could not be sent whole.
@@ -96,10 +96,19 @@ impl Upload {
                 self.out.clear();
                 self.sent = 0;
                 self.streamed = true;
-                let used = self.body.forward(piece, &mut self.out).map_err(UploadError::Malformed)?;
-                surplus.extend_from_slice(piece.get(used..).unwrap_or_default());
+                let taken = take(&mut self.body, piece, &mut self.out).map_err(UploadError::Malformed)?;
+                surplus.extend_from_slice(piece.get(taken..).unwrap_or_default());
                 Poll::Ready(Ok(()))
             }))?;
         }
     }
+}
+
+/// Appends to `out` what is to be sent of `piece`; returns how much of it belongs to the body.
+pub fn take(body: &mut Body, piece: &[u8], out: &mut Vec<u8>) -> Result<usize, Reject> {
+    let forwarded = body.forward(piece, out)?;
+    if let Forwarded::Verbatim { send, .. } = forwarded {
+        out.extend_from_slice(piece.get(..send).unwrap_or_default());
+    }
+    Ok(forwarded.taken())
 }
