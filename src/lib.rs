@@ -1,1 +1,3 @@
 //! mesher: a service-mesh sidecar and API gateway.
+
+pub mod codec;
