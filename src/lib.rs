@@ -16,5 +16,9 @@
 //! | [`cmd`] | the command line |
 
 pub mod balance;
+pub mod codec;
 pub mod handler;
 pub mod net;
+pub mod proxy;
+pub mod shard;
+pub mod upstream;

@@ -288,7 +288,7 @@ impl Exchange<'_> {
                 response,
                 out,
                 self.wishes.delivery,
-                if self.wishes.wanted.head { RequestKind::Head } else { RequestKind::Other },
+                if self.wishes.wanted.head { RequestKind::Head } else { RequestKind::Plain },
             ),
             response_timeout: timeout,
             uploaded: false,
