@@ -53,7 +53,7 @@ fn options(driver: Driver) -> ShardOptions {
 
 /// Runs a behaviour on each driver.
 fn on_both(behaviour: impl Fn(Driver)) {
-    for driver in [Driver::Epoll] {
+    for driver in [Driver::Epoll, Driver::Uring] {
         behaviour(driver);
     }
 }
