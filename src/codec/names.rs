@@ -6,6 +6,7 @@
 #[allow(missing_docs, reason = "each variant is the header of that name")]
 pub enum Known {
     Other,
+    Accept,
     Authorization,
     Connection,
     ContentLength,
@@ -49,7 +50,7 @@ impl Known {
             2 => &[(b"te", Known::Te)],
             3 => &[(b"via", Known::Via)],
             4 => &[(b"host", Known::Host), (b"date", Known::Date)],
-            6 => &[(b"server", Known::Server), (b"expect", Known::Expect)],
+            6 => &[(b"accept", Known::Accept), (b"server", Known::Server), (b"expect", Known::Expect)],
             7 => &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer)],
             8 => &[(b"location", Known::Location)],
             9 => &[(b"forwarded", Known::Forwarded)],

@@ -65,6 +65,11 @@ impl ResponseHead {
         parsed
     }
 
+    /// Whether any byte of it has come.
+    pub fn is_started(&self) -> bool {
+        !self.head.bytes.is_empty()
+    }
+
     /// Length of the head in bytes: what lies behind it in the buffer is body or the next response.
     pub fn end(&self) -> usize {
         self.head.line_start()

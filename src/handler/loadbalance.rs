@@ -15,6 +15,9 @@ impl Handler for LoadBalance {
 
     fn on_request(&mut self, invocation: &mut Invocation<'_>) -> Next {
         let call = &mut *invocation.call;
+        if call.chosen {
+            return Next::Next; // the local service, on the way in
+        }
         let Some(target) = &call.target else {
             return Next::Reply(Reply::new(
                 Failure::NoRoute,

@@ -130,6 +130,16 @@ impl Stream {
         }
     }
 
+    /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
+    /// in place of a read, so the two are not to be polled at the same time.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // A socket that cannot be registered fails at its next read or write.
+        if self.socket.slot().ended.get() || self.socket.wait_readable(cx).is_err() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
     /// After a request was sent nothing can have arrived yet: the next read waits for the edge instead of asking the kernel first.
     /// Nothing is lost if something has arrived all the same.
     pub fn expect_nothing_yet(&self) {

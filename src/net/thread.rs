@@ -34,6 +34,7 @@ pub struct ShardOptions {
 }
 
 /// A running shard.
+#[derive(Debug)]
 pub struct ShardThread {
     thread: JoinHandle<Result<(), String>>,
     driver: Driver,
