@@ -75,14 +75,14 @@ pub(super) fn probe(shards: usize) -> Result<(), Refusal> {
 struct Host {
     /// `/proc/sys/kernel/io_uring_disabled`; empty before Linux 6.6.
     sysctl: String,
-    /// `/proc/self/status`.
+    /// `/proc/thread-self/status`: seccomp filters belong to threads.
     status: String,
 }
 
 impl Host {
     fn read() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Host { sysctl: read("/proc/sys/kernel/io_uring_disabled"), status: read("/proc/self/status") }
+        Host { sysctl: read("/proc/sys/kernel/io_uring_disabled"), status: read("/proc/thread-self/status") }
     }
 
     /// What an error of an io_uring call means on this host.
@@ -198,7 +198,7 @@ fn has_ipc_lock(status: &str) -> bool {
     bits.is_some_and(|bits| bits >> CAP_IPC_LOCK & 1 == 1)
 }
 
-/// A line `Name:\tvalue` of `/proc/self/status`.
+/// A line `Name:\tvalue` of a status file.
 fn field<'t>(status: &'t str, name: &str) -> Option<&'t str> {
     status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }

@@ -132,3 +132,43 @@ async fn byte(stream: &Stream) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Driver, ShardOptions, spawn_shard};
+    use super::*;
+
+    fn on_shard(driver: Driver, test: impl AsyncFnOnce() + Send + 'static) {
+        let options = ShardOptions { name: "selftest".to_owned(), driver, cpu: None, polling: true };
+        let thread = spawn_shard(options, async move || test().await).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn both_drivers_pass_quickly() {
+        for driver in [Driver::Epoll, Driver::Uring] {
+            on_shard(driver, async || {
+                let started = Instant::now();
+                run().await.unwrap();
+                assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+            });
+        }
+    }
+
+    #[test]
+    fn what_comes_late_is_named() {
+        let long_ago = Instant::now().checked_sub(Duration::from_millis(100)).unwrap();
+        let error = in_time("a timer", "while the shard is hot", long_ago).unwrap_err();
+        assert_eq!(error, "a timer while the shard is hot came after 100 ms");
+    }
+
+    #[test]
+    fn a_dead_peer_fails_the_socket_test() {
+        on_shard(Driver::Epoll, async || {
+            let (near, far) = pair().unwrap();
+            drop(far);
+            assert!(exchange(&near).await.is_err());
+        });
+    }
+}
