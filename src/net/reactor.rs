@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -22,6 +23,9 @@ use super::wheel::Wheel;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// Events fetched at once. More only make the batch larger and the answers of its first connections later.
 const EVENTS: usize = 256;
+/// Socket operations that one poll of a task may do before it has to let the others run. A peer that is as fast as we are would otherwise
+/// keep its task going for ever; 32 reads or writes are at most a megabyte or two.
+const BUDGET: u32 = 32;
 /// The token of the shard's eventfd. Slots never have it: their index would have to be `u32::MAX`.
 const WAKE: u64 = u64::MAX;
 
@@ -39,6 +43,8 @@ pub(super) struct Reactor {
     turns: Cell<u64>,
     /// Upstream calls whose answer is outstanding.
     calls: Cell<u32>,
+    /// Socket operations left to the task that is being polled.
+    budget: Cell<u32>,
 }
 
 impl Reactor {
@@ -60,6 +66,7 @@ impl Reactor {
             now: Cell::new(now),
             turns: Cell::new(0),
             calls: Cell::new(0),
+            budget: Cell::new(BUDGET),
         })
     }
 
@@ -113,6 +120,25 @@ impl Reactor {
     }
 
     // --- for sockets
+
+    /// A task is about to be polled.
+    pub(super) fn refill_budget(&self) {
+        self.budget.set(BUDGET);
+    }
+
+    /// Takes one socket operation off the task's budget. Pending, and the task queued again, if there is none left.
+    pub(super) fn spend(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                Poll::Ready(())
+            }
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
 
     pub(super) fn open(&self) -> (u64, Rc<Slot>) {
         self.slots.borrow_mut().insert()

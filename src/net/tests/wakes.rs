@@ -49,7 +49,7 @@ fn check(driver: Driver, idle: Idle, rounds: u32, traffic: bool) {
             std::hint::spin_loop();
         }
         sender.send(round).unwrap();
-        if let Some(client) = client.as_mut().filter(|_| gap % 4 == 0) {
+        if let Some(client) = client.as_mut().filter(|_| gap.is_multiple_of(4)) {
             ping(client, b"traffic");
         }
         assert_eq!(acked.recv_timeout(LOST), Ok(round), "{driver}: a wake-up was lost");
