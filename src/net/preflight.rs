@@ -37,19 +37,20 @@ pub struct Refusal {
     pub fix: String,
 }
 
-/// Which driver to run, and why not io_uring if it was asked for or would have been taken.
+/// Which driver `shards` shards are to run, and why not io_uring if it would have been taken.
 ///
 /// # Errors
 /// io_uring was demanded and is refused.
 pub fn preflight(choice: DriverChoice, shards: usize) -> Result<(Driver, Option<Refusal>), Refusal> {
-    match (choice, choice == DriverChoice::Epoll || shards == 0) {
-        (_, true) => Ok((Driver::Epoll, None)),
-        (DriverChoice::Uring, _) => probe(shards).map(|()| (Driver::Uring, None)),
-        _ => Ok(match probe(shards) {
-            Ok(()) => (Driver::Uring, None),
-            Err(refusal) => (Driver::Epoll, Some(refusal)),
-        }),
-    }
+    let refusal = match choice {
+        DriverChoice::Epoll => None,
+        DriverChoice::Auto | DriverChoice::Uring => match probe(shards) {
+            Ok(()) => return Ok((Driver::Uring, None)),
+            Err(refusal) if choice == DriverChoice::Uring => return Err(refusal),
+            Err(refusal) => Some(refusal),
+        },
+    };
+    Ok((Driver::Epoll, refusal))
 }
 
 impl fmt::Display for Refusal {

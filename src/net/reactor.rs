@@ -19,8 +19,10 @@ use super::slot::{Slot, Slots};
 use super::timer::Timers;
 use super::wheel::Wheel;
 
-/// The unit of a [`Deadline`](super::Deadline).
-pub(super) const TICK: Duration = Duration::from_millis(100);
+/// The unit of a [`Deadline`](super::Deadline): a tenth of a second.
+pub(super) const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
+const TICK_NANOS: u32 = 100_000_000;
+const TICKS_PER_SECOND: u64 = 10;
 /// Events fetched at once. More only make the batch larger and the answers of its first connections later.
 const EVENTS: usize = 256;
 /// Socket operations that one poll of a task may do before it has to let the others run. A peer that is as fast as we are would otherwise
@@ -259,9 +261,11 @@ struct Fetched {
     sockets: usize,
 }
 
+/// In whole numbers of 64 bits: this is asked in every turn.
 fn ticks(since: Duration, up: bool) -> u32 {
-    let tick = TICK.as_nanos();
-    let ticks = if up { since.as_nanos().div_ceil(tick) } else { since.as_nanos() / tick };
+    let nanos = since.subsec_nanos();
+    let part = if up { nanos.div_ceil(TICK_NANOS) } else { nanos / TICK_NANOS };
+    let ticks = since.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(part.into());
     u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
@@ -274,6 +278,7 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(299), false), 2);
         assert_eq!(ticks(Duration::from_nanos(200_000_001), true), 3);
         assert_eq!((ticks(TICK, false), ticks(TICK, true)), (1, 1));
+        assert_eq!(ticks(Duration::from_millis(2_950), true), 30);
         assert_eq!(ticks(Duration::from_secs(u64::MAX), true), u32::MAX);
     }
 }
