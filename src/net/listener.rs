@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -66,6 +66,9 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         poll_fn(|cx| {
             let slot = self.socket.slot();
+            if slot.readable.get() != Readiness::Drained {
+                ready!(self.socket.reactor().spend(cx));
+            }
             while slot.readable.get() != Readiness::Drained {
                 match rustix::net::acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
                 {

@@ -37,19 +37,20 @@ pub struct Refusal {
     pub fix: String,
 }
 
-/// Which driver to run, and why not io_uring if it was asked for or would have been taken.
+/// Which driver `shards` shards are to run, and why not io_uring if it would have been taken.
 ///
 /// # Errors
 /// io_uring was demanded and is refused.
 pub fn preflight(choice: DriverChoice, shards: usize) -> Result<(Driver, Option<Refusal>), Refusal> {
-    match (choice, choice == DriverChoice::Epoll || shards == 0) {
-        (_, true) => Ok((Driver::Epoll, None)),
-        (DriverChoice::Uring, _) => probe(shards).map(|()| (Driver::Uring, None)),
-        _ => Ok(match probe(shards) {
-            Ok(()) => (Driver::Uring, None),
-            Err(refusal) => (Driver::Epoll, Some(refusal)),
-        }),
-    }
+    let refusal = match choice {
+        DriverChoice::Epoll => None,
+        DriverChoice::Auto | DriverChoice::Uring => match probe(shards) {
+            Ok(()) => return Ok((Driver::Uring, None)),
+            Err(refusal) if choice == DriverChoice::Uring => return Err(refusal),
+            Err(refusal) => Some(refusal),
+        },
+    };
+    Ok((Driver::Epoll, refusal))
 }
 
 impl fmt::Display for Refusal {
@@ -75,14 +76,14 @@ pub(super) fn probe(shards: usize) -> Result<(), Refusal> {
 struct Host {
     /// `/proc/sys/kernel/io_uring_disabled`; empty before Linux 6.6.
     sysctl: String,
-    /// `/proc/self/status`.
+    /// `/proc/thread-self/status`: seccomp filters belong to threads.
     status: String,
 }
 
 impl Host {
     fn read() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Host { sysctl: read("/proc/sys/kernel/io_uring_disabled"), status: read("/proc/self/status") }
+        Host { sysctl: read("/proc/sys/kernel/io_uring_disabled"), status: read("/proc/thread-self/status") }
     }
 
     /// What an error of an io_uring call means on this host.
@@ -198,7 +199,7 @@ fn has_ipc_lock(status: &str) -> bool {
     bits.is_some_and(|bits| bits >> CAP_IPC_LOCK & 1 == 1)
 }
 
-/// A line `Name:\tvalue` of `/proc/self/status`.
+/// A line `Name:\tvalue` of a status file.
 fn field<'t>(status: &'t str, name: &str) -> Option<&'t str> {
     status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }

@@ -151,6 +151,7 @@ impl Shard {
     /// Polls a task once. Returns whether it is still there.
     pub(super) fn run(&self, key: Key) -> bool {
         let Some(mut running) = self.tasks.borrow_mut().start(key) else { return false };
+        self.reactor.refill_budget();
         let poll = || running.future.as_mut().poll(&mut Context::from_waker(&running.waker));
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {

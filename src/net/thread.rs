@@ -124,11 +124,13 @@ where
                 epoll::pin(cpu).map_err(|error| format!("cannot stay on cpu {cpu}: {error}"))?;
             }
             let shard = make_shard(options, RunQueue::own())?;
+            let _leave = LeaveOnDrop(&shard);
             epoll::run(&shard, main).map_err(wait_failed)?;
         }
         Driver::Uring => {
             let executor = uring::make_executor(options.cpu)?;
             let shard = make_shard(options, RunQueue::glommio())?;
+            let _leave = LeaveOnDrop(&shard);
             uring::run(&executor, &shard, main).map_err(wait_failed)?;
         }
     }
@@ -160,6 +162,15 @@ struct EndOnDrop(Rc<Cell<bool>>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.set(true);
+    }
+}
+
+/// A driver that panics has not dropped its tasks: that happens here, while there still is a shard for them.
+struct LeaveOnDrop<'s>(&'s Shard);
+
+impl Drop for LeaveOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
