@@ -15,7 +15,8 @@ const LIMITS: Limits = Limits { request_line: 4094, head_bytes: 8190, headers: 1
 /// Cases that are called valid and that we refuse on purpose, with the reason.
 const STRICTER: &[(&str, &str)] = &[
     ("005", "a fragment is never sent"),
-    ("009", "transfer-encoding beside content-length"),
+    ("009", "a fragment is never sent"),
+    ("012", "content-type as a trailer"),
     ("014", "quotes are no part of a target"),
     ("025", "gzip as transfer coding is not understood: 501"),
     ("025_line", "the same"),
@@ -23,14 +24,17 @@ const STRICTER: &[(&str, &str)] = &[
     ("029", "identity is no transfer coding any more"),
     ("030", "the same"),
     ("040", "Transfer_Encoding, which some origins read as the real one"),
-    ("012", "content-type as a trailer"),
     ("rfc9112_smuggle_gzip_chunked_01", "gzip as transfer coding is not understood: 501"),
     ("rfc9112_smuggle_te_identity_chunked_01", "identity is no transfer coding any more"),
     ("rfc9112_target_absolute_userinfo_01", "user information in http URIs is to be treated as an error"),
 ];
 
+/// Cases that are called invalid for other reasons than a rule of HTTP; only the `Host` they lack makes them so.
+const LEGAL_WITH_HOST: &[(&str, &str)] = &[("003c", "a method in lower case is one that we need not know")];
+
 /// Probes of the must level that the codec accepts, with the reason. The others are refused or incomplete.
-const ACCEPTED: &[(&str, &str)] = &[];
+const ACCEPTED: &[(&str, &str)] =
+    &[("COMP-METHOD-CONNECT", "a proxy may serve it; whoever handles the request decides")];
 
 /// How a whole connection's input is judged.
 #[derive(Debug, PartialEq)]
@@ -77,7 +81,7 @@ fn try_play(input: &[u8], limits: &Limits) -> Result<Verdict, Reject> {
         head.take_rest();
         count += 1;
     }
-    Ok(Verdict::Accepted(count))
+    Ok(if count == 0 { Verdict::Incomplete } else { Verdict::Accepted(count) })
 }
 
 /// The labels were written for a loader that reads `\xNN` as a byte.
@@ -118,60 +122,83 @@ fn decoded(base64: &str) -> Vec<u8> {
 
 /// Many labelled requests are about something else and have no `Host`, which would hide what they are about.
 fn with_host(input: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(input).to_ascii_lowercase();
-    match input.windows(2).position(|window| window == b"\r\n") {
-        Some(line_end) if !text.contains("\nhost:") => {
-            [&input[..line_end], b"\r\nHost: svc", &input[line_end..]].concat()
-        }
-        _ => input.to_vec(),
+    let is_there = |window: &[u8]| window.eq_ignore_ascii_case(b"\nhost:");
+    if input.windows(6).any(is_there) {
+        return input.to_vec();
     }
+    // A body of known length must not grow.
+    let has_length = input.windows(16).any(|window| window.eq_ignore_ascii_case(b"\ncontent-length:"));
+    let mut out = Vec::new();
+    for (i, byte) in input.iter().enumerate() {
+        out.push(*byte);
+        if has_length && out.len() > i + 1 {
+            continue;
+        }
+        if input[..=i].ends_with(b" HTTP/1.1\r\n") || input[..=i].ends_with(b" HTTP/1.0\r\n") {
+            out.extend_from_slice(b"Host: svc\r\n");
+        }
+    }
+    out
 }
 
 #[test]
 fn what_others_label_invalid_is_never_accepted() {
     let Some(cases) = shared("h1_labelled_requests.json") else { return };
-    assert!(cases.iter().any(|case| case["label"] == "invalid"));
+    let mut accepted = Vec::new();
     for case in cases.iter().filter(|case| case["label"] == "invalid") {
         let id = case["id"].as_str().unwrap();
         let limits =
             if matches!(id, "006" | "007" | "008" | "009" | "017") { LIMITS } else { Limits::default() };
         let input = unescaped(&decoded(case["b64"].as_str().unwrap()));
-        for input in [with_host(&input), input] {
-            let verdict = play(&input, &limits);
-            assert!(!matches!(verdict, Verdict::Accepted(_)), "{id}: {verdict:?}");
+        let is_accepted = |input: &[u8]| matches!(play(input, &limits), Verdict::Accepted(_));
+        assert!(!is_accepted(&input), "{id}");
+        if is_accepted(&with_host(&input)) {
+            accepted.push(id);
         }
     }
+    assert_eq!(accepted, ids(LEGAL_WITH_HOST), "accepted once they have a host");
 }
 
 #[test]
 fn what_others_label_valid_is_accepted_but_for_a_list_with_reasons() {
     let Some(cases) = shared("h1_labelled_requests.json") else { return };
+    let mut refused = Vec::new();
     for case in cases.iter().filter(|case| case["label"] == "valid") {
-        let id = case["id"].as_str().unwrap();
         let verdict =
             play(&with_host(&unescaped(&decoded(case["b64"].as_str().unwrap()))), &Limits::default());
-        let is_listed = STRICTER.iter().any(|(other, _)| *other == id);
-        assert_eq!(matches!(verdict, Verdict::Refused(_)), is_listed, "{id}: {verdict:?}");
+        if let Verdict::Refused(reject) = verdict {
+            println!("{}: {reject}", case["id"]);
+            refused.push(case["id"].as_str().unwrap());
+        }
     }
+    assert_eq!(refused, ids(STRICTER));
 }
 
 #[test]
 fn probes_that_must_be_refused_are_refused() {
     let Some(cases) = shared("http11_vectors.json") else { return };
-    let mut judged = 0;
-    for case in cases {
-        let outcomes = |key: &str| {
-            case[key].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        let (passes, warns) = (outcomes("pass"), outcomes("warn"));
-        let expects_refusal =
-            !passes.is_empty() && !passes.iter().chain(&warns).any(|outcome| outcome.starts_with('2'));
-        let Some(input) = case["steps"][0][0]["b64"].as_str().filter(|_| expects_refusal) else { continue };
-        let verdict = play(&decoded(input), &Limits::default());
+    let (mut judged, mut accepted) = (0, Vec::new());
+    for case in &cases {
+        let outcomes =
+            |key: &str| case[key].as_array().unwrap().iter().map(|outcome| outcome.as_str().unwrap());
+        let may_answer_well =
+            outcomes("pass").chain(outcomes("warn")).any(|outcome| outcome.starts_with('2'));
+        let Some(input) = case["steps"][0][0]["b64"].as_str() else { continue };
+        // Smuggling probes judge by more than a status and list no outcomes.
         let id = case["id"].as_str().unwrap();
-        let is_listed = ACCEPTED.iter().any(|(other, _)| *other == id);
-        assert_eq!(matches!(verdict, Verdict::Accepted(_)), is_listed, "{id}: {verdict:?}");
+        let is_smuggling = id.starts_with("SMUG-") && case["level"] == "Must" && case["scored"] == true;
+        if may_answer_well || (outcomes("pass").next().is_none() && !is_smuggling) {
+            continue;
+        }
         judged += 1;
+        if let Verdict::Accepted(_) = play(&decoded(input), &Limits::default()) {
+            accepted.push(id);
+        }
     }
+    assert_eq!(accepted, ids(ACCEPTED), "of {judged}");
     assert!(judged > 60, "only {judged} probes tell at this level");
+}
+
+fn ids(list: &[(&'static str, &str)]) -> Vec<&'static str> {
+    list.iter().map(|(id, _)| *id).collect()
 }
