@@ -22,6 +22,9 @@ impl<'b> Authority<'b> {
     }
 
     pub(super) fn read(text: &'b [u8]) -> Result<Self, Fault> {
+        if let Some(at) = memchr::memchr(b'@', text) {
+            return Err(Fault::new("user information before the host", at));
+        }
         let end = if text.first() == Some(&b'[') { literal_end(text)? } else { name_end(text)? };
         let (host, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
         let port = match rest {
@@ -46,7 +49,6 @@ fn literal_end(text: &[u8]) -> Result<usize, Fault> {
 fn name_end(text: &[u8]) -> Result<usize, Fault> {
     let end = text.iter().position(|&byte| !bytes::is_host(byte)).unwrap_or(text.len());
     match (end, text.get(end)) {
-        (_, Some(b'@')) => Err(Fault::new("user information before the host", end)),
         (_, Some(b',')) => Err(Fault::new("more than one host", end)),
         (_, Some(b'%')) => Err(Fault::new("percent-encoding in a host", end)),
         (0, _) => Err(Fault::new("empty host", 0)),
@@ -99,6 +101,7 @@ mod tests {
         bad("", "empty host");
         bad(":80", "empty host");
         bad("user@localhost", "user information");
+        bad("user:secret@localhost", "user information");
         bad("a, b", "more than one host");
         bad("a%2eb", "percent");
         bad("a/b", "byte that no host");

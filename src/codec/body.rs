@@ -295,3 +295,7 @@ impl Sink for Relay<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -172,7 +172,7 @@ mod tests {
         bad("CONNECT", "/path", "empty host", 0);
         bad("CONNECT", "example.com", "without a port", 0);
         bad("GET", "ftp://a/", "neither http", 0);
-        bad("GET", "http://u:p@a/", "no number", 8);
+        bad("GET", "http://u:p@a/", "user information", 10);
         bad("GET", "http://u@a/", "user information", 8);
         bad("GET", "http:///p", "empty host", 7);
     }

@@ -98,9 +98,7 @@ mod tests {
 
     #[test]
     fn fields_that_steer_the_message_are_refused() {
-        for name in
-            ["Content-Length", "Transfer-Encoding", "Host", "Authorization", "content_length", "Trailer"]
-        {
+        for name in ["Content-Length", "Transfer-Encoding", "Host", "Authorization", "Trailer"] {
             assert_eq!(first(&format!("{name}: 1\r\n")), Err("field that must not come as a trailer"));
         }
         assert_eq!(first("\n"), Err("line feed without carriage return"));
