@@ -3,5 +3,6 @@
 //! Everything here runs on the control thread (and the admin on its own); nothing here is on the path of a
 //! request. What the data plane may see of it is [`snapshot`], and nothing else.
 
+pub mod config;
 pub mod registry;
 pub mod snapshot;
