@@ -4,5 +4,6 @@
 //! request. What the data plane may see of it is [`snapshot`], and nothing else.
 
 pub mod config;
+pub mod logging;
 pub mod registry;
 pub mod snapshot;
