@@ -94,6 +94,7 @@ fn value(kind: Kind, key: &str, entry: &Entry, entries: &Entries, report: &mut R
         Kind::RegistryAddress => return registry_address(key, entry, entries, report),
         Kind::Handlers => return handlers::check(key, entry, report),
         Kind::Strategy => return strategy(key, entry, report),
+        Kind::List if entry.text().is_some() => Err("expected a list, each element after a `-`".to_owned()),
         Kind::Words | Kind::List | Kind::Any | Kind::Tls => Ok(()),
     };
     if let Err(why) = outcome {

@@ -158,3 +158,92 @@ fn typing_distance(known: &str, word: &str) -> Option<usize> {
     let slips = strsim::damerau_levenshtein(known, word);
     (slips <= 1 + known.len() / 5).then_some(slips)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config::value;
+
+    #[test]
+    fn a_star_stands_for_names_with_dots() {
+        assert!(matches("a.*.c", "a.b.c"));
+        assert!(matches("a.*.c", "a.b.x.c.c"));
+        assert!(matches("a.*", "a.b.c"));
+        for key in ["a.c", "a..c", "a.b", "a.b.cc", "x.b.c", "a"] {
+            assert!(!matches("a.*.c", key), "{key}");
+        }
+        assert!(!matches("a.*", "a"));
+        assert!(!matches("a.*", "a."));
+    }
+
+    #[test]
+    fn a_slip_is_understood() {
+        let check = |key: &str, meant: Option<&str>| assert_eq!(suggestion(key).as_deref(), meant, "{key}");
+        check("cse.loadbalance.retryOnNxt", Some("cse.loadbalance.retryOnNext"));
+        check("cse.loadbalance.orders.retryOnNxt", Some("cse.loadbalance.orders.retryOnNext"));
+        check("servicecomb.registry.adress", Some("servicecomb.registry.address"));
+        check("servicecomb.registery.address", Some("servicecomb.registry.address"));
+        check("loglevel", Some("logLevel"));
+        check("mesher.drain.grace", None);
+        check("something.else.entirely", None);
+    }
+
+    #[test]
+    fn old_spellings_lead_to_known_keys() {
+        let check = |old: &str, new: &str| {
+            assert_eq!(renamed(old).as_deref(), Some(new));
+            assert!(find(new).is_some(), "{new}");
+        };
+        check("cse.service.registry.address", "servicecomb.registry.address");
+        check("servicecomb.service.registry.scope", "servicecomb.registry.scope");
+        check("cse.service.registry.refeshInterval", "servicecomb.registry.refreshInterval");
+        check("service_description.name", "servicecomb.service.name");
+        check("service_description.instance_properties.zone", "servicecomb.service.instanceProperties.zone");
+        check("instance_properties.zone", "servicecomb.service.instanceProperties.zone");
+        check("APPLICATION_ID", "servicecomb.service.app");
+        check("logger_level", "logLevel");
+        assert_eq!(renamed("servicecomb.service.registrar"), None);
+        assert_eq!(renamed("servicecomb.registry.address"), None);
+    }
+
+    /// A name that fits a pattern: each star is a word.
+    fn example(pattern: &str) -> String {
+        pattern.replace('*', "some")
+    }
+
+    #[test]
+    fn every_row_of_the_table_can_be_reached() {
+        for known in KEYS {
+            assert_eq!(find(&example(known.pattern)), Some(known));
+            assert_eq!(renamed(&example(known.pattern)), None, "{} is renamed away", known.pattern);
+        }
+    }
+
+    #[test]
+    fn old_spellings_of_the_table_end_in_something_known() {
+        for (old, _) in RENAMED {
+            let new = renamed(old).unwrap();
+            assert!(find(&new).is_some() || is_group(&new), "{old} leads to {new}");
+            assert_eq!(renamed(&new), None, "{old} stops half way at {new}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for known in KEYS.iter().filter(|known| !known.default.is_empty()) {
+            let fits = match known.kind {
+                Kind::Boolean => value::boolean(known.default).is_some(),
+                Kind::Integer(min, max) => known.default.parse().is_ok_and(|n: u64| (min..=max).contains(&n)),
+                Kind::Duration(unit) => value::duration(known.default, unit).is_some(),
+                Kind::OneOf(words) => words.contains(&known.default),
+                Kind::Socket => known.default.parse::<std::net::SocketAddr>().is_ok(),
+                Kind::Ip => known.default.parse::<std::net::IpAddr>().is_ok(),
+                _ => true,
+            };
+            assert!(fits, "{known:?}");
+            assert_eq!(known.state, State::Served, "{known:?}");
+        }
+    }
+}

@@ -34,3 +34,5 @@ pub use origin::{Origin, Place, SourceFile};
 pub use report::{Code, Problem, Report, Severity};
 pub use sources::{ConfigError, Sources, read as read_file};
 pub use value::{Entry, Unit, duration};
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,96 @@ fn typed(node: &Node) -> serde_yaml::Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(yaml: &str) -> Entry {
+        let (root, _) = super::super::yaml::parse(yaml);
+        Entry::new(root.unwrap(), Origin::Default, Origin::Default)
+    }
+
+    #[test]
+    fn booleans_are_read_in_every_spelling() {
+        for text in ["true", "yes", "ON", "'true'", "\"Yes\"", "1"] {
+            assert_eq!(entry(text).boolean(), Ok(true), "{text}");
+        }
+        for text in ["false", "no", "Off", "'false'", "0"] {
+            assert_eq!(entry(text).boolean(), Ok(false), "{text}");
+        }
+        assert_eq!(entry("maybe").boolean(), Err("expected true or false, found `maybe`".to_owned()));
+        assert_eq!(entry("[yes]").boolean(), Err("expected true or false, found a list".to_owned()));
+    }
+
+    #[test]
+    fn numbers_may_be_quoted_and_must_be_in_range() {
+        assert_eq!(entry("'8080'").integer(&(0..=65_535)), Ok(8080));
+        assert_eq!(entry("1_000").integer(&(0..=65_535)), Ok(1000));
+        let wrong = Err("expected a whole number from 1 to 9, found `10`".to_owned());
+        assert_eq!(entry("10").integer(&(1..=9)), wrong);
+        assert!(entry("-1").integer(&(0..=9)).is_err());
+        assert!(entry("99999999999999999999").integer(&(0..=u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn durations_have_units_or_the_one_of_their_key() {
+        let check = |text: &str, unit, expected: Option<u64>| {
+            assert_eq!(duration(text, unit), expected.map(Duration::from_millis), "{text}");
+        };
+        check("30", Unit::Seconds, Some(30_000));
+        check("30", Unit::Milliseconds, Some(30));
+        check("0.5", Unit::Seconds, Some(500));
+        check("1h2m3.5s", Unit::Milliseconds, Some(3_723_500));
+        check("250ms", Unit::Seconds, Some(250));
+        for text in ["", "s", "1x", "1s2", "-1s", "1..2s", ".s", "99999999999h", "1e3s"] {
+            check(text, Unit::Seconds, None);
+        }
+    }
+
+    #[test]
+    fn words_come_from_lists_of_both_kinds() {
+        for yaml in ["a, b,,c ", "[a, b, c]", "- a\n- b,c\n"] {
+            assert_eq!(entry(yaml).words(), ["a", "b", "c"], "{yaml}");
+        }
+    }
+
+    #[test]
+    fn elements_of_a_list_are_entries_of_their_own() {
+        let list = entry("- port: 8080\n  match: {status: '200'}\n- port:\n");
+        let items = list.items();
+        let first = items.first().unwrap();
+        assert_eq!(first.child("port").unwrap().integer(&(1..=65_535)), Ok(8080));
+        assert_eq!(first.child("match").and_then(|m| m.child("status")).unwrap().text(), Some("200"));
+        assert!(items.get(1).unwrap().child("port").is_none(), "null is absent");
+        let keys: Vec<&str> = first.children().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["port", "match"]);
+    }
+
+    #[test]
+    fn typed_values_keep_versions_as_text() {
+        let value = entry("{a: 1, b: 1.10, c: 010, d: yes, e: '1', f: }").value();
+        assert_eq!(
+            serde_json::to_string(&value).unwrap(),
+            r#"{"a":1,"b":"1.10","c":"010","d":true,"e":"1","f":null}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_duration_or_not(text in "[0-9.]{0,25}[a-zµ]{0,2}[0-9]{0,3}.{0,3}") {
+            if let Some(duration) = duration(&text, Unit::Seconds) {
+                prop_assert!(duration.as_secs() <= SECONDS_MAX);
+            }
+        }
+
+        #[test]
+        fn whole_milliseconds_survive(ms in 0u64..1_000_000_000) {
+            prop_assert_eq!(duration(&format!("{ms}ms"), Unit::Seconds), Some(Duration::from_millis(ms)));
+        }
+    }
+}

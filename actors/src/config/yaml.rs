@@ -290,3 +290,137 @@ fn merge(pairs: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     }
     own
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The tree in one line: quoted scalars in quotes, plain ones bare.
+    fn show(node: &Node) -> String {
+        match &node.kind {
+            Kind::Scalar { text, plain: true } => text.clone(),
+            Kind::Scalar { text, plain: false } => format!("{text:?}"),
+            Kind::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" ")),
+            Kind::Map(pairs) => {
+                let pairs = pairs.iter().map(|(key, node)| format!("{}={}", key.text, show(node)));
+                format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    fn check(text: &str, expected: &str) {
+        let (root, faults) = parse(text);
+        assert_eq!(faults, []);
+        assert_eq!(root.as_ref().map(show).unwrap_or_default(), expected, "in:\n{text}");
+    }
+
+    fn check_fault(text: &str, line: u32, column: u32, message: &str) {
+        let (_, faults) = parse(text);
+        let fault = faults.first().unwrap_or_else(|| panic!("no fault in:\n{text}"));
+        assert_eq!((fault.mark.line, fault.mark.column), (line, column), "{fault:?}");
+        assert!(fault.message.contains(message), "{fault:?}");
+    }
+
+    #[test]
+    fn scalars_keep_the_text_they_were_written_with() {
+        check(
+            "a: 1.10\nb: 010\nc: yes\nd: 'no'\ne: \"x\\ty\"\n",
+            "{a=1.10 b=010 c=yes d=\"no\" e=\"x\\ty\"}",
+        );
+    }
+
+    #[test]
+    fn nested_maps_lists_and_flow_style_are_read() {
+        check(
+            "a:\n  b: {c: 1, d: [x, y]}\n  e:\n  - f: 1\n    g: 2\n  -\n",
+            "{a={b={c=1 d=[x y]} e=[{f=1 g=2} ]}}",
+        );
+    }
+
+    #[test]
+    fn keys_are_text_whatever_they_look_like() {
+        check("8080: a\ntrue: b\n", "{8080=a true=b}");
+    }
+
+    #[test]
+    fn a_block_keeps_its_lines() {
+        check("a: |\n  x: 1\n  y\nb: >\n  one\n  two\n", "{a=\"x: 1\\ny\\n\" b=\"one two\\n\"}");
+    }
+
+    #[test]
+    fn a_file_without_values_is_empty() {
+        for text in ["", "---\n", "# only a comment\n", "---\n...\n", "~", "\u{feff}"] {
+            assert_eq!(parse(text), (None, vec![]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn windows_line_ends_and_a_byte_order_mark_do_not_matter() {
+        check("\u{feff}a: 1\r\nb:\r\n  c: 2\r\n", "{a=1 b={c=2}}");
+    }
+
+    #[test]
+    fn marks_point_at_keys_and_values() {
+        let (root, _) = parse("a:\n  bé: [1, two]\n");
+        let root = root.unwrap();
+        let Kind::Map(pairs) = &root.get("a").unwrap().kind else { panic!() };
+        let (key, node) = pairs.first().unwrap();
+        assert_eq!(key.mark, Mark { line: 2, column: 3, length: 2 });
+        let Kind::List(items) = &node.kind else { panic!() };
+        assert_eq!(items.get(1).unwrap().mark, Mark { line: 2, column: 11, length: 3 });
+    }
+
+    #[test]
+    fn aliases_repeat_and_merges_fill_in() {
+        check(
+            "base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nagain: *b\n",
+            "{base={x=1 y=2} use={y=3 x=1} again={x=1 y=2}}",
+        );
+    }
+
+    #[test]
+    fn equal_keys_keep_the_first_and_are_reported_with_both_places() {
+        let (root, faults) = parse("a: 1\nb: 2\na: 3\n");
+        assert_eq!(show(&root.unwrap()), "{a=1 b=2}");
+        let fault = faults.first().unwrap();
+        assert_eq!((fault.mark.line, fault.first.unwrap().line), (3, 1));
+    }
+
+    #[test]
+    fn mistakes_are_found_where_they_are() {
+        check_fault("a: 1\nb: [1, 2\nc: 3\n", 3, 2, "");
+        check_fault("a: 1\n  b: 2\n", 2, 4, "mapping values are not allowed");
+        check_fault("a: *none\n", 1, 4, "");
+        check_fault("a: &x [*x]\n", 1, 8, "an alias inside the value it names");
+        check_fault("? [a]\n: 1\n", 1, 3, "a key must be text");
+        check_fault("a: 1\n---\nb: 2\n", 3, 1, "a second document");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        check_fault(&"[".repeat(DEPTH_MAX + 1), 1, 33, "nested deeper than 32 levels");
+    }
+
+    #[test]
+    fn an_alias_bomb_does_not_go_off() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..12 {
+            text.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", ")));
+        }
+        let (root, faults) = parse(&text);
+        assert_eq!(root, None);
+        assert!(faults.first().unwrap().message.contains("counting what aliases repeat"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_without_a_panic(text in "([a-c]: |- |\\[|\\]|\\{|\\}|&a|\\*a|<<: |\n|  |'|\"|#|\\||.){0,60}") {
+            let (root, faults) = parse(&text);
+            prop_assert!(root.is_none() || faults.iter().all(|fault| fault.first.is_some()));
+        }
+    }
+}
