@@ -5,6 +5,8 @@
 
 pub mod admin;
 pub mod demo;
+pub mod config;
+pub mod logging;
 pub mod registry;
 pub mod snapshot;
 
