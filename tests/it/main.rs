@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod codec_vectors; // public cases against the codec
-mod conf; // every shipped and every old configuration loads
 mod fixtures; // the fake service-center behaves as the real one did
 mod layers; // which room may name which
 mod support;
