@@ -41,7 +41,7 @@ pub struct ShardThread {
 
 /// Runs `main` on its own reactor in a new thread. The shard ends when `main` does; all its tasks are dropped then, on its thread.
 ///
-/// A shard on io_uring is tested first. If it fails, that is logged and the shard runs on epoll; see [`ShardThread::driver`].
+/// Returns when `main` is about to run. A shard on io_uring is tested first, which takes some ten milliseconds. If it fails, that is logged and the shard runs on epoll; see [`ShardThread::driver`].
 ///
 /// # Errors
 /// The thread or its epoll set cannot be made.
