@@ -66,10 +66,8 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         poll_fn(|cx| {
             let slot = self.socket.slot();
-            if slot.readable.get() != Readiness::Drained {
-                ready!(self.socket.reactor().spend(cx));
-            }
             while slot.readable.get() != Readiness::Drained {
+                ready!(self.socket.reactor().spend(cx));
                 match rustix::net::acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
                 {
                     Ok((fd, peer)) => {
@@ -107,7 +105,6 @@ fn concerns_one_connection(error: Errno) -> bool {
         error,
         Errno::INTR
             | Errno::CONNABORTED
-            | Errno::PERM
             | Errno::PROTO
             | Errno::NOPROTOOPT
             | Errno::HOSTDOWN
@@ -115,6 +112,5 @@ fn concerns_one_connection(error: Errno) -> bool {
             | Errno::HOSTUNREACH
             | Errno::NETDOWN
             | Errno::NETUNREACH
-            | Errno::TIMEDOUT
     )
 }

@@ -12,7 +12,14 @@
 //!
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
-//! `listener`, `deadline`) → tasks and wake-ups (`wake`, `task`, `shard`) → who turns the loop (`epoll`, `uring`) → `thread`.
+//! `listener`, `deadline`) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! and `thread`. `preflight` asks the kernel; `sys` holds the only `unsafe` calls.
+//!
+//! What callers must know:
+//! - Everything but [`bind`], [`preflight`] and [`spawn_shard`] works on a shard only and panics elsewhere.
+//! - Wakers work from any thread, exactly: a channel that another thread fills wakes a shard's task without loss.
+//! - A task that never has to wait is made to yield by [`Stream`] and [`Listener`]; one that computes must call [`yield_now`] itself.
+//! - [`now`] stands still while tasks run. What takes long reads the clock itself.
 
 mod deadline;
 mod driver;

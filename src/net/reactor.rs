@@ -28,6 +28,8 @@ const EVENTS: usize = 256;
 /// Socket operations that one poll of a task may do before it has to let the others run. A peer that is as fast as we are would otherwise
 /// keep its task going for ever; 32 reads or writes are at most a megabyte or two.
 const BUDGET: u32 = 32;
+/// Longest single wait. The kernel's milliseconds are 32 bits wide; a turn a day in vain costs nothing.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The token of the shard's eventfd. Slots never have it: their index would have to be `u32::MAX`.
 const WAKE: u64 = u64::MAX;
 
@@ -201,10 +203,9 @@ impl Reactor {
 
     /// One epoll_wait. The kernel counts whole milliseconds: a wait is rounded up.
     fn fetch(&self, max: Option<Duration>) -> io::Result<Fetched> {
-        let timeout = max.map(|d| Timespec {
-            tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: d.subsec_nanos().into(),
-        });
+        let timeout = max
+            .map(|max| max.min(WAIT_MAX))
+            .map(|max| Timespec { tv_sec: max.as_secs().cast_signed(), tv_nsec: max.subsec_nanos().into() });
         let mut events = self.events.take();
         events.clear();
         let result = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());

@@ -42,7 +42,7 @@ pub struct ShardThread {
 
 /// Runs `main` on its own reactor in a new thread. The shard ends when `main` does; all its tasks are dropped then, on its thread.
 ///
-/// A shard on io_uring is tested first. If it fails, that is logged and the shard runs on epoll; see [`ShardThread::driver`].
+/// Returns when `main` is about to run. A shard on io_uring is tested first, which takes some ten milliseconds. If it fails, that is logged and the shard runs on epoll; see [`ShardThread::driver`].
 ///
 /// # Errors
 /// The thread or its epoll set cannot be made.
@@ -52,15 +52,15 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     if options.driver == Driver::Epoll {
-        return launch(&options, Driver::Epoll, main).map_err(|failure| failure.error);
+        return launch(&options, Driver::Epoll, main, START_MAX).map_err(|failure| failure.error);
     }
-    let failure = match launch(&options, Driver::Uring, main) {
+    let failure = match launch(&options, Driver::Uring, main, START_MAX) {
         Ok(thread) => return Ok(thread),
         Err(failure) => failure,
     };
     let Some(main) = failure.main else { return Err(failure.error) };
     tracing::warn!(shard = %options.name, error = %failure.error, "io_uring does not work as it should, the shard runs on epoll");
-    launch(&options, Driver::Epoll, main).map_err(|failure| failure.error)
+    launch(&options, Driver::Epoll, main, START_MAX).map_err(|failure| failure.error)
 }
 
 /// The shard did not start: `main` has not run and is handed back.
@@ -72,7 +72,13 @@ struct Failure<F> {
 /// Where `main` waits until the shard has passed its test. Whoever takes it runs it.
 type Waiting<F> = Arc<Mutex<Option<F>>>;
 
-fn launch<F, Fut>(options: &ShardOptions, driver: Driver, main: F) -> Result<ShardThread, Failure<F>>
+/// Starts a shard that has to report within `start_max`.
+fn launch<F, Fut>(
+    options: &ShardOptions,
+    driver: Driver,
+    main: F,
+    start_max: Duration,
+) -> Result<ShardThread, Failure<F>>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,
@@ -85,7 +91,7 @@ where
         .spawn(move || serve(&shard_options, driver, theirs, started));
     let (error, thread) = match spawned {
         Err(error) => (error, None),
-        Ok(thread) => match start.recv_timeout(START_MAX) {
+        Ok(thread) => match start.recv_timeout(start_max) {
             Ok(()) => return Ok(ShardThread { thread, driver }),
             Err(RecvTimeoutError::Disconnected) => (io::Error::other(ending(thread)), None),
             // The thread cannot be ended from outside. It stays behind, blocked, without a `main`.
@@ -215,5 +221,24 @@ impl ShardThread {
     /// The text of the panic that ended `main`, or what broke the event loop.
     pub fn join(self) -> Result<(), String> {
         self.thread.join().unwrap_or_else(|panic| Err(panic_text(&*panic)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_shard_that_does_not_report_in_time_gives_its_main_back() {
+        let options =
+            ShardOptions { name: "slow".to_owned(), driver: Driver::Uring, cpu: None, polling: true };
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let main = async move || sender.send("main ran once").unwrap();
+        let failure = launch(&options, Driver::Uring, main, Duration::ZERO).err().unwrap();
+        assert_eq!(failure.error.kind(), io::ErrorKind::TimedOut);
+        let thread = launch(&options, Driver::Epoll, failure.main.unwrap(), START_MAX).ok().unwrap();
+        thread.join().unwrap();
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), ["main ran once"]);
     }
 }

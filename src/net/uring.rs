@@ -45,10 +45,18 @@ const PASSES: u32 = 4;
 pub(super) struct Shells {
     /// Shells queued and not yet polled.
     runnable: Cell<usize>,
-    /// The waker of each shell, by the index of its task, from its first poll on.
-    wakers: RefCell<Vec<Option<Waker>>>,
+    /// By the index of the task.
+    states: RefCell<Vec<ShellState>>,
     /// Silence before the shard parks.
     window: Cell<Duration>,
+}
+
+/// What the queue knows of a shell from its first poll on.
+#[derive(Default)]
+struct ShellState {
+    waker: Option<Waker>,
+    /// Woken since it was last polled, so it is counted in `runnable`.
+    woken: bool,
 }
 
 /// Polls one task of the shard each time glommio polls it.
@@ -191,7 +199,7 @@ async fn park(hot: &mut Hot) -> io::Result<()> {
 
 impl Shells {
     pub(super) fn new() -> Self {
-        Shells { runnable: Cell::new(0), wakers: RefCell::default(), window: Cell::new(SLICE) }
+        Shells { runnable: Cell::new(0), states: RefCell::default(), window: Cell::new(SLICE) }
     }
 
     /// After how much silence the shard parks; zero parks whenever nothing is runnable.
@@ -200,44 +208,53 @@ impl Shells {
     }
 
     pub(super) fn spawn(&self, shard: &Rc<Shard>, key: Key) {
-        self.runnable.set(self.runnable.get() + 1);
         let shell = Shell { shard: shard.clone(), key, started: false };
         // Queued: one pass serves a batch. glommio::spawn_local would poll it at once.
         match glommio::spawn_local_into(shell, executor().current_task_queue()) {
             Ok(task) => drop(task.detach()),
-            Err(error) => tracing::error!(%error, "glommio has no task queue for a new task"),
+            Err(error) => return tracing::error!(%error, "glommio has no task queue for a new task"),
         }
+        self.runnable.set(self.runnable.get() + 1);
     }
 
     pub(super) fn wake(&self, key: Key) {
-        if let Some(Some(waker)) = self.wakers.borrow().get(key.index as usize) {
-            self.runnable.set(self.runnable.get() + 1);
-            waker.wake_by_ref();
-        }
+        let mut states = self.states.borrow_mut();
+        let Some(ShellState { waker: Some(waker), woken }) = states.get_mut(key.index as usize) else {
+            return;
+        };
+        *woken = true;
+        self.runnable.set(self.runnable.get() + 1);
+        waker.wake_by_ref();
     }
 
-    /// A shell is being polled.
-    fn polled(&self) {
+    /// A shell is being polled, for the first time if it tells its `waker`.
+    fn polled(&self, key: Key, waker: Option<&Waker>) {
         self.runnable.set(self.runnable.get().saturating_sub(1));
+        let mut states = self.states.borrow_mut();
+        let index = key.index as usize;
+        if states.len() <= index {
+            states.resize_with(index + 1, ShellState::default);
+        }
+        if let Some(state) = states.get_mut(index) {
+            state.woken = false;
+            if let Some(waker) = waker {
+                state.waker = Some(waker.clone());
+            }
+        }
     }
 
-    fn set_waker(&self, key: Key, waker: Option<Waker>) {
-        let mut wakers = self.wakers.borrow_mut();
-        let index = key.index as usize;
-        if wakers.len() <= index {
-            wakers.resize(index + 1, None);
-        }
-        if let Some(place) = wakers.get_mut(index) {
-            *place = waker;
+    /// A shell's task has ended. If the task woke itself before, glommio will not poll the shell for it.
+    fn ended(&self, key: Key) {
+        let state = self.states.borrow_mut().get_mut(key.index as usize).map(std::mem::take);
+        if state.is_some_and(|state| state.woken) {
+            self.runnable.set(self.runnable.get().saturating_sub(1));
         }
     }
 
     /// All tasks are gone: lets every shell find that out and end, so that glommio leaks none.
     async fn end(&self) {
-        let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
-        for waker in wakers.into_iter().flatten() {
-            waker.wake();
-        }
+        let states = std::mem::take(&mut *self.states.borrow_mut());
+        states.into_iter().filter_map(|state| state.waker).for_each(Waker::wake);
         // The first in, first out: when the root task has its turn again the shells have had theirs.
         executor().yield_now().await;
     }
@@ -251,14 +268,12 @@ impl Future for Shell {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Shell { shard, key, started } = self.get_mut();
         let RunQueue::Glommio(shells) = shard.queue() else { return Poll::Ready(()) };
-        shells.polled();
-        if !std::mem::replace(started, true) {
-            shells.set_waker(*key, Some(cx.waker().clone()));
-        }
+        let first = !std::mem::replace(started, true);
+        shells.polled(*key, first.then(|| cx.waker()));
         if shard.run(*key) {
             return Poll::Pending;
         }
-        shells.set_waker(*key, None);
+        shells.ended(*key);
         Poll::Ready(())
     }
 }

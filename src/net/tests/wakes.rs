@@ -108,7 +108,14 @@ fn several_threads_wake_at_once_and_everything_arrives() {
 fn a_wakeup_in_the_middle_of_a_poll_is_a_poll_more() {
     on_both(|driver| {
         on_shard(driver, async || {
-            for _ in 0..2_000 {
+            let (sender, receiver) = std::sync::mpsc::channel::<(Arc<AtomicBool>, Waker)>();
+            let waking = std::thread::spawn(move || {
+                for (flag, waker) in receiver {
+                    flag.store(true, Ordering::Release);
+                    waker.wake();
+                }
+            });
+            for spins in 0..3_000 {
                 let flag = Arc::new(AtomicBool::new(false));
                 let mut asked = false;
                 poll_fn(|cx| {
@@ -116,16 +123,16 @@ fn a_wakeup_in_the_middle_of_a_poll_is_a_poll_more() {
                         return Poll::Ready(());
                     }
                     if !std::mem::replace(&mut asked, true) {
-                        let (flag, waker) = (flag.clone(), cx.waker().clone());
-                        std::thread::spawn(move || {
-                            flag.store(true, Ordering::Release);
-                            waker.wake();
-                        });
+                        sender.send((flag.clone(), cx.waker().clone())).unwrap();
+                        // The poll ends before, during or after the wake-up.
+                        (0..spins).for_each(|_| std::hint::spin_loop());
                     }
                     Poll::Pending
                 })
                 .await;
             }
+            drop(sender);
+            waking.join().unwrap();
         });
     });
 }
