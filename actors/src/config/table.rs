@@ -185,7 +185,7 @@ pub(super) const KEYS: &[Known] = &[
 
     // Logging: lager.yaml.
     served("logWriters", Words, "stdout"),
-    served("logLevel", OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]), "INFO"),
+    served("logLevel", Text, "INFO"),
     served("logFile", Text, "log/mesher.log"),
     served("logFormatText", Boolean, "true"),
     served("logColorMode", OneOf(&["auto", "never", "always"]), "auto"),
