@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod codec_vectors; // public cases against the codec
+mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
 mod fixtures; // the fake service-center behaves as the real one did
 mod layers; // which room may name which
 mod support;

@@ -106,7 +106,7 @@ fn one_of(words: &[&str], key: &str, entry: &Entry, report: &mut Report) {
     let wanted = format!("one of {}", words.join(", "));
     match entry.scalar(&wanted) {
         Err(why) => wrong_value(key, entry, &why, report),
-        Ok(text) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => {}
+        Ok(text) if words.contains(&text) => {}
         Ok(text) => {
             let message = format!("`{key}`: {}", value::unexpected(&wanted, text));
             let problem = report.error(Code::WRONG_VALUE, &entry.origin, message);

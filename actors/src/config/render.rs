@@ -162,24 +162,26 @@ impl SourceCode for Excerpt<'_> {
         before: usize,
         _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let span = if before == 0 { *span } else { whole_lines(self.text, span) };
-        let part = self.text.read_span(&span, 0, 0)?;
+        let start = span.offset();
+        let end = start.saturating_add(span.len());
+        let (Some(head), Some(tail)) = (self.text.get(..start), self.text.get(end..)) else {
+            return Err(MietteError::OutOfBounds);
+        };
+        let start_of_line = head.rfind('\n').map_or(0, |at| at + 1);
+        let end_of_line = end + tail.find('\n').unwrap_or(tail.len());
+        let (start, end) = if before == 0 { (start, end) } else { (start_of_line, end_of_line) };
+        let data = self.text.get(start..end).unwrap_or_default();
+        let line = head.bytes().filter(|byte| *byte == b'\n').count();
+        let column = self.text.get(start_of_line..start).unwrap_or_default().chars().count();
+        let span = (start, data.len()).into();
+        let lines = data.lines().count();
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
-            part.data(),
-            *part.span(),
-            part.line(),
-            part.column(),
-            part.line_count(),
+            data.as_bytes(),
+            span,
+            line,
+            column,
+            lines,
         )))
     }
-}
-
-fn whole_lines(text: &str, span: &SourceSpan) -> SourceSpan {
-    let end = span.offset().saturating_add(span.len());
-    let start_of_line =
-        text.get(..span.offset()).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-    let rest = text.get(end..).unwrap_or_default();
-    let end_of_line = end + rest.find('\n').unwrap_or(rest.len());
-    (start_of_line, end_of_line.saturating_sub(start_of_line)).into()
 }

@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Known] = &[
     served("servicecomb.registry.type", RegistryType, "servicecenter"),
     served("servicecomb.registry.address", RegistryAddress, "http://127.0.0.1:30100"),
     served("servicecomb.registry.configPath", Text, "registry.yaml"),
-    served("servicecomb.registry.scope", OneOf(&["full", "app"]), ""),
+    served("servicecomb.registry.scope", OneOf(&["full", "app"]), "app"),
     served("servicecomb.registry.register", OneOf(&["auto", "manual"]), "auto"),
     served("servicecomb.registry.refreshInterval", Duration(Seconds), "30s"),
     served("servicecomb.registry.watch", Boolean, "false"),
@@ -185,7 +185,7 @@ pub(super) const KEYS: &[Known] = &[
 
     // Logging: lager.yaml.
     served("logWriters", Words, "stdout"),
-    served("logLevel", OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]), "INFO"),
+    served("logLevel", Text, "INFO"),
     served("logFile", Text, "log/mesher.log"),
     served("logFormatText", Boolean, "true"),
     served("logColorMode", OneOf(&["auto", "never", "always"]), "auto"),

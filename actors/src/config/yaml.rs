@@ -104,6 +104,15 @@ impl Node {
         }
     }
 
+    /// Levels of maps and lists.
+    fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::Scalar { .. } => 0,
+            Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Kind::Map(pairs) => 1 + pairs.iter().map(|(_, node)| node.depth()).max().unwrap_or(0),
+        }
+    }
+
     fn size(&self) -> usize {
         1 + match &self.kind {
             Kind::Scalar { .. } => 0,
@@ -184,6 +193,7 @@ impl Builder {
                 Some(node) => {
                     let copy = Node { mark, kind: node.kind.clone() };
                     self.spend(copy.size(), mark)?;
+                    self.room_for(copy.depth(), mark)?;
                     self.add(copy, 0)
                 }
                 None => Err(Fault::new(mark, "an alias inside the value it names")),
@@ -194,9 +204,7 @@ impl Builder {
 
     fn begin(&mut self, mark: Mark, anchor: usize, children: Children) -> Result<(), Fault> {
         self.spend(1, mark)?;
-        if self.open.len() >= DEPTH_MAX {
-            return Err(Fault::new(mark, format!("nested deeper than {DEPTH_MAX} levels")));
-        }
+        self.room_for(1, mark)?;
         self.open.push(Open { mark, anchor, children });
         Ok(())
     }
@@ -236,6 +244,14 @@ impl Builder {
                 mark,
                 format!("more than {NODES_MAX} values, counting what aliases repeat"),
             ));
+        }
+        Ok(())
+    }
+
+    /// Everything that walks a tree counts on this bound.
+    fn room_for(&self, levels: usize, mark: Mark) -> Result<(), Fault> {
+        if self.open.len() + levels > DEPTH_MAX {
+            return Err(Fault::new(mark, format!("nested deeper than {DEPTH_MAX} levels")));
         }
         Ok(())
     }
@@ -403,6 +419,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         check_fault(&"[".repeat(DEPTH_MAX + 1), 1, 33, "nested deeper than 32 levels");
+        let half = |value: &str| format!("{}{value}{}", "[".repeat(20), "]".repeat(20));
+        check_fault(&format!("a: &a {}\nb: {}\n", half("x"), half("*a")), 2, 24, "nested deeper");
     }
 
     #[test]
@@ -416,11 +434,23 @@ mod tests {
         assert!(faults.first().unwrap().message.contains("counting what aliases repeat"));
     }
 
+    /// Pieces that make text look like YAML most of the time.
+    const PIECES: [&str; 24] = [
+        "a: ", "b", "b:", "- ", "[", "]", "{", "}", ",", "&a ", "*a", "<<: ", "\n", "  ", "'", "\"", "#",
+        "|", ">", "? ", "---\n", "\t", "é", "!!str ",
+    ];
+
     proptest! {
         #[test]
-        fn any_text_parses_without_a_panic(text in "([a-c]: |- |\\[|\\]|\\{|\\}|&a|\\*a|<<: |\n|  |'|\"|#|\\||.){0,60}") {
-            let (root, faults) = parse(&text);
+        fn any_text_parses_without_a_panic(pieces in prop::collection::vec(prop::sample::select(&PIECES), 0..60)) {
+            let (root, faults) = parse(&pieces.concat());
             prop_assert!(root.is_none() || faults.iter().all(|fault| fault.first.is_some()));
+            prop_assert!(root.is_none_or(|root| root.depth() <= DEPTH_MAX));
+        }
+
+        #[test]
+        fn no_character_makes_it_panic(text in any::<String>()) {
+            let _ = parse(&text);
         }
     }
 }

@@ -59,10 +59,7 @@ impl Settings {
         Self {
             stdout,
             file: to_file.then(|| config.home().join(path)),
-            level: config
-                .text("logLevel")
-                .and_then(|name| name.parse().ok())
-                .unwrap_or(Level(LevelFilter::INFO)),
+            level: level(config, report),
             text: config.boolean("logFormatText", true, report),
             color: match config.text("logColorMode").as_deref() {
                 Some("always") => true,
@@ -87,6 +84,15 @@ fn writers(config: &Config, report: &mut Report) -> (bool, bool) {
     }
     let named = |writer: &str| names.iter().any(|name| name == writer);
     (named("stdout"), named("file"))
+}
+
+fn level(config: &Config, report: &mut Report) -> Level {
+    const KEY: &str = "logLevel";
+    let level = config.text(KEY).map_or(Ok(Level(LevelFilter::INFO)), |name| name.parse());
+    level.unwrap_or_else(|why| {
+        report.error(Code::WRONG_VALUE, &config.origin(KEY), format!("`{KEY}`: {why}"));
+        Level(LevelFilter::INFO)
+    })
 }
 
 fn rotation(config: &Config, report: &mut Report) -> Option<Policy> {
@@ -120,7 +126,10 @@ impl FromStr for Level {
             "INFO" => Ok(Self(LevelFilter::INFO)),
             "WARN" | "WARNING" => Ok(Self(LevelFilter::WARN)),
             "ERROR" | "FATAL" => Ok(Self(LevelFilter::ERROR)),
-            _ => Err("expected one of trace, debug, info, warn, error".to_owned()),
+            _ => Err(format!(
+                "expected one of TRACE, DEBUG, INFO, WARN, ERROR, found `{}`",
+                name.escape_debug()
+            )),
         }
     }
 }

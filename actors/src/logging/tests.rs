@@ -98,10 +98,12 @@ fn old_names_are_read_and_the_new_ones_named() {
 }
 
 #[test]
-fn an_unknown_writer_is_an_error() {
-    let (_, report) = settings("logWriters: stdout,syslog\n");
-    assert_eq!(report.errors(), 1);
-    assert!(report.render(false).contains("no writer is called `syslog`"));
+fn unknown_writers_and_levels_are_errors() {
+    let (settings, report) = settings("logWriters: stdout,syslog\nlogLevel: loud\n");
+    let text = report.render(false);
+    assert_eq!(report.errors(), 2, "{text}");
+    assert!(text.contains("no writer is called `syslog`") && text.contains("found `loud`"), "{text}");
+    assert_eq!(settings.level, Settings::default().level);
 }
 
 #[test]
