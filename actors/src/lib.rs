@@ -3,5 +3,13 @@
 //! Everything here runs on the control thread (and the admin on its own); nothing here is on the path of a
 //! request. What the data plane may see of it is [`snapshot`], and nothing else.
 
+pub mod balancer;
+pub mod control;
+pub mod health;
 pub mod registry;
 pub mod snapshot;
+pub mod state;
+pub mod status;
+pub mod supervisor;
+
+mod route;
