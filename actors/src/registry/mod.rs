@@ -8,6 +8,7 @@
 //!   Command: Watch, Forget, Register, SetStatus, Withdraw  --->  source  --->  Event: Answer, Registration, Reachable
 //! ```
 
+pub mod endpoint;
 pub mod file;
 pub mod instance;
 pub mod servicecenter;
@@ -16,6 +17,7 @@ pub mod watcher;
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
+use serde::Serialize;
 
 use instance::{Instance, Registration, Status};
 
@@ -65,9 +67,11 @@ pub enum Answer {
 }
 
 /// Where our own registration stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RegistrationState {
     /// Not asked for, or withdrawn.
+    #[default]
     Absent,
     /// Being tried; the last failure if there was one.
     Pending(Option<String>),

@@ -1,0 +1,90 @@
+//! The actor that makes the checks.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use reqwest::Client;
+use tracing::{info, warn};
+
+use super::probe::{Check, client};
+use super::verdict::Verdict;
+use crate::registry::watcher::SetStatus;
+use crate::status::{CheckStatus, StatusBoard};
+
+/// From a failed check to the next, at most.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Makes all checks, each at its own pace, and tells the watcher when the verdict changes.
+///
+/// Guarantee: each check has at most one run under way; every change of the verdict reaches the watcher, in order.
+pub(crate) struct Health {
+    checks: Rc<[Check]>,
+    /// Outlives the actor, so that a DOWN that was said is taken back.
+    verdict: Rc<RefCell<Verdict>>,
+    watcher: Recipient<SetStatus>,
+    board: Arc<StatusBoard>,
+}
+
+// === impl Health ===
+
+impl Health {
+    pub(crate) fn new(
+        checks: Rc<[Check]>,
+        verdict: Rc<RefCell<Verdict>>,
+        watcher: Recipient<SetStatus>,
+        board: Arc<StatusBoard>,
+    ) -> Self {
+        Self { checks, verdict, watcher, board }
+    }
+
+    fn run(&self, index: usize, client: Result<Client, String>, ctx: &mut Context<Self>) {
+        let Some(check) = self.checks.get(index).cloned() else { return };
+        let run = async move {
+            let result = match &client {
+                Ok(client) => check.run(client).await,
+                Err(why) => Err(why.clone()),
+            };
+            (check, client, result)
+        };
+        ctx.spawn(run.into_actor(self).map(move |(check, client, result), actor, ctx| {
+            let wait = if result.is_ok() { check.interval } else { check.interval.min(RETRY_AFTER) };
+            actor.result(index, &check, result, ctx);
+            ctx.run_later(wait, move |actor, ctx| actor.run(index, client, ctx));
+        }));
+    }
+
+    fn result(&self, index: usize, check: &Check, result: Result<(), String>, ctx: &mut Context<Self>) {
+        let (healthy, why) = (result.is_ok(), result.err().unwrap_or_default());
+        let changed = self.board.update(|status| {
+            status.health_checks.get_mut(index).is_some_and(|shown| {
+                let changed = shown.healthy != Some(healthy);
+                (shown.healthy, shown.why) = (Some(healthy), why.clone());
+                changed
+            })
+        });
+        match healthy {
+            true if changed => info!(target = %check.target(), "local service is healthy"),
+            false if changed => warn!(target = %check.target(), %why, "local service is not healthy"),
+            _ => {}
+        }
+        if let Some(status) = self.verdict.borrow_mut().result(index, healthy) {
+            ctx.wait(self.watcher.send(SetStatus(status)).into_actor(self).map(|_, _, _| ()));
+        }
+    }
+}
+
+impl Actor for Health {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let shown = |check: &Check| CheckStatus { target: check.target(), healthy: None, why: String::new() };
+        self.board.update(|status| status.health_checks = self.checks.iter().map(shown).collect());
+        let client = client();
+        for index in 0..self.checks.len() {
+            self.run(index, client.clone(), ctx);
+        }
+    }
+}
