@@ -20,6 +20,6 @@ mod view;
 pub use drain::Drained;
 pub use node::{Node, StartError};
 pub use service_ports::{ServicePort, ServicePorts, ServicePortsError};
-pub use settings::{Given, Mode, Settings};
+pub use settings::{DrainSettings, Given, Mode, Settings};
 pub use signals::{Signal, Signals};
 pub use sockets::{BindError, Sockets};

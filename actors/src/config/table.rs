@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Known] = &[
     served("servicecomb.registry.scope", OneOf(&["full", "app"]), "app"),
     served("servicecomb.registry.register", OneOf(&["auto", "manual"]), "auto"),
     served("servicecomb.registry.refreshInterval", Duration(Seconds), "30s"),
-    served("servicecomb.registry.watch", Boolean, "false"),
+    served("servicecomb.registry.watch", Boolean, "true"),
     served("servicecomb.registry.autodiscovery", Boolean, "false"),
     served("servicecomb.registry.heartbeat.mode", OneOf(&["non-keep-alive", "ping-pong"]), "non-keep-alive"),
     served("servicecomb.registry.heartbeat.interval", Duration(Seconds), "30s"),

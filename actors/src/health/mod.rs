@@ -6,6 +6,7 @@
 
 mod actor;
 mod probe;
+mod settings;
 mod verdict;
 
 pub use probe::{Check, Probe, ProbeError};

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod file;
 pub mod instance;
 pub mod servicecenter;
+pub mod unlisted;
 pub mod watcher;
 
 use std::sync::Arc;
