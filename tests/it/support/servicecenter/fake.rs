@@ -7,7 +7,8 @@ use super::cache::{Cache, Change, Event};
 use super::catalog::{Catalog, name_of};
 use super::finder::{Finder, Sources};
 use super::frame::Frame;
-use super::model::{HealthCheck, Instance, Service};
+use super::model::{Instance, Service};
+use super::own::Own;
 use super::renewals::Renewals;
 use super::reply::{Reply, Request, Response, go_json, http_date};
 use super::sockets::{Output, Purpose, SocketId, Sockets};
@@ -19,8 +20,6 @@ pub(super) const OWN_TENANT: &str = "default/default";
 const STOP_MS: u64 = 5000;
 /// Longest head, less the first line, that is read.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Time between two heartbeats of the server for its own instance.
-const OWN_HEARTBEAT_MS: u64 = 30_000;
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -96,15 +95,8 @@ pub(super) struct Node {
     pub(super) finder: Finder,
     pub(super) renewals: Renewals,
     up: bool,
-    own: Option<Own>,
-    own_endpoint: String,
-}
-
-/// The server's own instance.
-pub(super) struct Own {
-    pub(super) service: Service,
-    pub(super) key: Key,
-    heartbeat_ms: u64,
+    pub(super) own: Option<Own>,
+    pub(super) own_endpoint: String,
 }
 
 impl Fake {
@@ -381,51 +373,6 @@ impl Fake {
         self.node_mut().finder.forget(&name, &alias);
     }
 
-    fn register_own(&mut self) {
-        let service = Service {
-            environment: "development".into(),
-            app_id: "default".into(),
-            service_name: "SERVICECENTER".into(),
-            version: "0.0.1".into(),
-            ..Service::default()
-        };
-        let mut listed = Catalog::default();
-        let id = listed.add(OWN_TENANT, service.clone()).unwrap_or_default();
-        let service = Service { service_id: id.clone(), ..service };
-        let endpoint = &self.node().own_endpoint;
-        let known = self.store.with_prefix(OWN_TENANT, &id, "");
-        let known = known.into_iter().find(|(_, entry)| entry.instance.endpoints.first() == Some(endpoint));
-        let key = known.map_or_else(|| (OWN_TENANT.into(), id, self.new_instance_id()), |(key, _)| key);
-        self.node_mut().own = Some(Own { service, key, heartbeat_ms: self.now_ms });
-        self.keep_own_instance();
-    }
-
-    /// The server's heartbeat for itself: renews its lease or registers again under the same id. With a short time
-    /// to live its own instance is gone most of the time, as that of the real one is.
-    fn keep_own_instance(&mut self) {
-        let now_ms = self.now_ms;
-        let Some(own) = &mut self.node_mut().own else { return };
-        own.heartbeat_ms = now_ms + OWN_HEARTBEAT_MS;
-        let (key, version) = (own.key.clone(), own.service.version.clone());
-        if self.store.lease(&key).is_some_and(|lease| self.store.renew(lease, now_ms)) {
-            return;
-        }
-        let timestamp = self.timestamp();
-        let instance = Arc::new(Instance {
-            instance_id: key.2.clone(),
-            service_id: key.1.clone(),
-            endpoints: vec![self.node().own_endpoint.clone()],
-            host_name: "vm".into(),
-            status: "UP".into(),
-            health_check: Some(HealthCheck::by_heartbeat()),
-            timestamp: timestamp.clone(),
-            mod_timestamp: timestamp,
-            version,
-            ..Instance::default()
-        });
-        self.register(key, instance);
-    }
-
     /// Writes a new instance and tells the cache.
     pub(super) fn register(&mut self, key: Key, instance: Arc<Instance>) {
         let asked_ms = u64::try_from(instance.patience_s()).unwrap_or(0) * 1000;
@@ -464,4 +411,93 @@ fn watch_key<'a>(tenant: &'a str, service: &'a Service) -> BTreeMap<&'a str, &'a
         ("version", &service.version),
     ];
     parts.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(fake: &mut Fake, method: &str, path: &str, query: &str, body: &str) -> Response {
+        let request = Request {
+            method: method.into(),
+            path: format!("/v4/default/registry/{path}"),
+            query: query.into(),
+            headers: Vec::new(),
+            body: body.into(),
+        };
+        match fake.handle(0, &request, fake.now_ms) {
+            Answer::Response(response) => response,
+            other => panic!("no response but {other:?}"),
+        }
+    }
+
+    /// A fake that knows the service `s` with three instances; the service id.
+    fn with_three_instances(config: Config) -> (Fake, String) {
+        let mut fake = Fake::new(config);
+        let response = send(&mut fake, "POST", "microservices", "", r#"{"service":{"serviceName":"s"}}"#);
+        let id = response.json()["serviceId"].as_str().unwrap().to_owned();
+        for _ in 0..3 {
+            let path = format!("microservices/{id}/instances");
+            assert_eq!(send(&mut fake, "POST", &path, "", r#"{"instance":{"hostName":"h"}}"#).status, 200);
+        }
+        (fake, id)
+    }
+
+    #[test]
+    fn the_order_of_a_list_changes_but_not_its_content() {
+        let (mut fake, _) = with_three_instances(Config::default());
+        let mut orders = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let found = send(&mut fake, "GET", "instances", "appId=default&serviceName=s", "").json();
+            let ids = found["instances"].as_array().unwrap().iter();
+            let ids: Vec<String> = ids.map(|instance| instance["instanceId"].to_string()).collect();
+            orders.insert(ids);
+        }
+        let sets: std::collections::BTreeSet<Vec<String>> = orders.iter().cloned().map(sorted).collect();
+        assert!(orders.len() > 1, "always the same order");
+        assert_eq!(sets.len(), 1);
+    }
+
+    fn sorted(mut ids: Vec<String>) -> Vec<String> {
+        ids.sort();
+        ids
+    }
+
+    #[test]
+    fn as_1_x_it_wants_a_version_and_has_no_heartbeat_sockets() {
+        let (mut fake, id) = with_three_instances(Config { one_x: true, ..Config::default() });
+        let query = "appId=default&serviceName=s";
+        let refused = send(&mut fake, "GET", "instances", query, "");
+        assert_eq!((refused.status, refused.json()["errorCode"].as_str()), (400, Some("400001")));
+        assert_eq!(send(&mut fake, "GET", "instances", &format!("{query}&version=0%2B"), "").status, 200);
+        let path = format!("microservices/{id}/instances/i/heartbeat");
+        assert_eq!(send(&mut fake, "GET", &path, "", "").status, 405);
+    }
+
+    #[test]
+    fn a_panic_answers_200_with_nothing() {
+        let mut fake = Fake::new(Config::default());
+        fake.panic_on("health");
+        let response = send(&mut fake, "GET", "health", "", "");
+        assert_eq!(
+            (response.status, response.header("Content-Type"), &*response.body),
+            (200, None, &b""[..])
+        );
+        fake.calm_down();
+        assert!(!send(&mut fake, "GET", "health", "", "").body.is_empty());
+    }
+
+    #[test]
+    fn an_expire_frame_names_the_provider_and_no_instance() {
+        let (mut fake, id) = with_three_instances(Config::default());
+        let socket = fake.sockets.open(0, Purpose::Watch(OWN_TENANT.into(), id.clone()), 30_000, 0);
+        fake.push_expire(&id, "other", "1.0.0", 0);
+        let [Output::Frame(Frame::Text(text))] = &fake.drain(socket)[..] else { panic!("no frame") };
+        let event: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (event["action"].as_str(), event["key"]["serviceName"].as_str()),
+            (Some("EXPIRE"), Some("other"))
+        );
+        assert_eq!(event.get("instance"), None);
+    }
 }

@@ -6,7 +6,6 @@ use super::fake::{Fake, OWN_TENANT};
 use super::model::Instance;
 use super::reply::Reply;
 use super::router::Call;
-use super::services::listed;
 
 impl Fake {
     /// `GET health`: the instances of service-center itself.
@@ -15,7 +14,7 @@ impl Fake {
         let cached = self.node().cache.of_service(OWN_TENANT, &id);
         let entries = if cached.is_empty() { self.store.with_prefix(OWN_TENANT, &id, "") } else { cached };
         let instances: Vec<_> = entries.into_iter().map(|(_, entry)| entry.instance).collect();
-        listed("instances", &instances.iter().map(AsRef::as_ref).collect::<Vec<&Instance>>())
+        Reply::listed("instances", &instances.iter().map(AsRef::as_ref).collect::<Vec<&Instance>>())
     }
 
     /// `GET govern/microservices?options=`: services, with their instances (less their properties) if asked for.
@@ -36,7 +35,7 @@ impl Fake {
             details.push(detail);
         }
         self.shuffle(&mut details);
-        listed("allServicesDetail", &details)
+        Reply::listed("allServicesDetail", &details)
     }
 
     fn instances_without_properties(&mut self, tenant: &str, service: &str) -> Vec<Value> {

@@ -24,19 +24,24 @@
 mod cache;
 mod catalog;
 mod fake;
+mod find;
 mod finder;
 pub(crate) mod frame;
 mod govern;
 mod instances;
 mod model;
+mod own;
 mod renewals;
 mod reply;
 mod router;
 mod rules;
 mod services;
+mod shell;
 mod sockets;
 mod store;
 
 pub(crate) use fake::{Answer, Config, Fake, Stop};
 pub(crate) use reply::{Request, Response};
+#[allow(unused_imports, reason = "themes that drive mesher use them")]
+pub(crate) use shell::{Clock, Fault, Shell};
 pub(crate) use sockets::{Output, SocketId};

@@ -10,7 +10,7 @@ const BUFFERED_BYTES_MAX: usize = 2048;
 pub(crate) struct Request {
     /// Method.
     pub(crate) method: String,
-    /// Path, not decoded.
+    /// Path, not decoded; with the `?` of a query that is empty.
     pub(crate) path: String,
     /// Query without `?`, not decoded; empty if there is none.
     pub(crate) query: String,
@@ -156,6 +156,16 @@ impl Reply {
         Self { headers: vec![json_type()], body: go_json(object), ..Self::bare(200) }
     }
 
+    /// 200 with an object of one field.
+    pub(super) fn named(name: &str, value: &impl Serialize) -> Self {
+        Self::json(&std::collections::BTreeMap::from([(name, value)]))
+    }
+
+    /// 200 with a list under its name, left out when it is empty.
+    pub(super) fn listed(name: &str, list: &[impl Serialize]) -> Self {
+        if list.is_empty() { Self::json(&serde_json::Map::new()) } else { Self::named(name, &list) }
+    }
+
     /// 200 without one.
     pub(super) fn empty() -> Self {
         Self::bare(200).header("Content-Type", "text/plain; charset=UTF-8")
@@ -254,6 +264,11 @@ fn reason(status: u16) -> &'static str {
         500 => "Internal Server Error",
         _ => "",
     }
+}
+
+/// A part of a path, decoded; as it stands when it cannot be.
+pub(super) fn path_decode(part: &str) -> String {
+    percent_decode(&part.replace('+', "%2B")).unwrap_or_else(|| part.to_owned())
 }
 
 fn percent_decode(text: &str) -> Option<String> {

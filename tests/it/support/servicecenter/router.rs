@@ -1,9 +1,10 @@
 //! From path and verb to handler, and what is the same for all of them.
 
 use super::fake::{Answer, Fake, OWN_TENANT};
-use super::reply::{Error, Reply, Request, Stage};
+use super::reply::{Error, Reply, Request, Stage, path_decode};
 use super::rules;
 use super::sockets::Purpose;
+use super::store::Key;
 
 /// Longest body of most requests.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -114,8 +115,8 @@ pub(super) struct Call<'a> {
     pub(super) request: &'a Request,
     /// `domain/project`.
     pub(super) tenant: String,
-    /// The parts of the path that vary, in order.
-    pub(super) parts: Vec<&'a str>,
+    /// The parts of the path that vary, in order, decoded.
+    pub(super) parts: Vec<String>,
     /// Is it on the old paths.
     v3: bool,
 }
@@ -196,7 +197,7 @@ impl Fake {
             let reply = Reply::plain_error(500, "").header("Sec-Websocket-Version", "13");
             return bad(self, reply.body("v4/instance_watcher.go"));
         }
-        let id = match call.parts[..] {
+        let id = match &call.parts[..] {
             [service] => self.open_watch(&call.tenant, service),
             [service, instance] => self.open_heartbeat(&call.tenant, service, instance),
             _ => unreachable!("routes of upgrades have one or two parts"),
@@ -263,7 +264,7 @@ fn preflight(request: &Request) -> Reply {
 
 /// The handler of a request, or why there is none.
 fn find(request: &Request, one_x: bool) -> Result<(Handler, Call<'_>), Reply> {
-    let (on, project, rest) = prefix(&request.path);
+    let (on, project, rest) = prefix(request.path.trim_end_matches('?'));
     let domain = [request.header("X-Domain-Name"), request.header("X-Tenant-Name")];
     let domain = domain.into_iter().find(|name| !name.is_empty());
     let tenant = match (on, domain) {
@@ -302,12 +303,12 @@ fn prefix(path: &str) -> (On, &str, &str) {
 }
 
 /// The varying parts of `path` if it has this form.
-fn parts<'a>(form: &str, path: &'a str) -> Option<Vec<&'a str>> {
+fn parts(form: &str, path: &str) -> Option<Vec<String>> {
     let mut given = path.split('/');
     let mut parts = Vec::new();
     for wanted in form.split('/') {
         match (wanted, given.next()?) {
-            (":", part) if !part.is_empty() => parts.push(part),
+            (":", part) if !part.is_empty() => parts.push(path_decode(part)),
             (fixed, part) if fixed == part => {}
             _ => return None,
         }
@@ -350,9 +351,9 @@ fn switching(key: &str) -> super::reply::Response {
     }
 }
 
-/// A path part that may be no id, checked as instance and service ids are.
-pub(super) fn instance_parts<'a>(call: &Call<'a>, request: &str) -> Result<(&'a str, &'a str), Error> {
-    let [service, instance] = call.parts[..] else { unreachable!("routes of instances have two parts") };
+/// Which instance a path names, checked as a request of this type is.
+pub(super) fn instance_key(call: &Call<'_>, request: &str) -> Result<Key, Error> {
+    let [service, instance] = &call.parts[..] else { unreachable!("routes of instances have two parts") };
     rules::instance_key(request, service, instance)?;
-    Ok((service, instance))
+    Ok((call.tenant.clone(), service.clone(), instance.clone()))
 }

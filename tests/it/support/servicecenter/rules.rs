@@ -115,8 +115,18 @@ pub(super) fn instance(instance: Option<&Instance>) -> Result<(), Error> {
 /// A key that services are looked for by, in a request of this type.
 pub(super) fn search_key(request: &str, environment: &str, app: &str, name: &str) -> Result<(), Error> {
     check(&format!("{request}.Environment"), environment, ENVIRONMENT)?;
+    app_and_name(request, app, name)
+}
+
+fn app_and_name(request: &str, app: &str, name: &str) -> Result<(), Error> {
     check(&format!("{request}.AppId"), app, APP)?;
     check(&format!("{request}.ServiceName"), name, NAME_OR_ALIAS)
+}
+
+/// The same in a find, which looks at the environment last.
+pub(super) fn find_key(environment: &str, app: &str, name: &str) -> Result<(), Error> {
+    app_and_name("FindInstancesRequest", app, name)?;
+    check("FindInstancesRequest.Environment", environment, ENVIRONMENT)
 }
 
 /// The version of an existence check.
@@ -140,6 +150,13 @@ pub(super) fn instance_key(request: &str, service: &str, instance: &str) -> Resu
     check(&format!("{request}.InstanceId"), instance, INSTANCE_ID)
 }
 
+/// Who asks for which instance.
+pub(super) fn one_instance(consumer_id: &str, service: &str, instance: &str) -> Result<(), Error> {
+    consumer("GetOneInstanceRequest", consumer_id)?;
+    check("GetOneInstanceRequest.ProviderServiceId", service, SERVICE_ID)?;
+    check("GetOneInstanceRequest.ProviderInstanceId", instance, INSTANCE_ID)
+}
+
 /// The status of a status change.
 pub(super) fn new_status(status: &str) -> Result<(), Error> {
     check("UpdateInstanceStatusRequest.Status", status, rule(0, 0, Form::InstanceStatus))
@@ -160,6 +177,11 @@ pub(super) fn schema_content(schema: &str, summary: &str) -> Result<(), Error> {
 /// A key or value of a tag.
 pub(super) fn tag(text: &str) -> Result<(), Error> {
     check("AddServiceTagsRequest.Tags", text, rule(0, 100, Form::Tag))
+}
+
+/// The new value of a tag.
+pub(super) fn tag_value(text: &str) -> Result<(), Error> {
+    check("UpdateServiceTagRequest.Value", text, rule(0, 0, Form::Tag))
 }
 
 /// An object that is missing.

@@ -74,7 +74,7 @@ impl Fake {
             return Err(Error::new(Code::NoSuchService, format!("{flag} does not exist.")));
         }
         match versions.into_iter().find(|(_, known)| *known == version) {
-            Some((id, _)) => Ok(Reply::json(&json!({ "serviceId": id }))),
+            Some((id, _)) => Ok(Reply::named("serviceId", &id)),
             None => Err(Error::new(Code::NoSuchVersion, format!("{flag} version mismatch."))),
         }
     }
@@ -95,7 +95,7 @@ impl Fake {
         let mut services: Vec<Service> =
             self.catalog.services(&call.tenant).map(|listing| listing.service.clone()).collect();
         self.shuffle(&mut services);
-        Ok(listed("services", &services))
+        Ok(Reply::listed("services", &services))
     }
 
     /// `POST microservices`.
@@ -123,7 +123,17 @@ impl Fake {
         for instance in registration.instances {
             self.add_instance(&call.tenant, Instance { service_id: id.clone(), ..instance })?;
         }
-        Ok(Reply::json(&json!({ "serviceId": id })))
+        Ok(Reply::named("serviceId", &id))
+    }
+
+    /// Writes an instance of a service that registers with it.
+    fn add_instance(&mut self, tenant: &str, instance: Instance) -> Result<String, Error> {
+        let service = self.catalog.service(tenant, &instance.service_id).ok_or_else(no_such_service)?;
+        let version = service.service.version.clone();
+        rules::instance(Some(&instance))?;
+        let (id, instance) = self.complete(instance, version);
+        self.register((tenant.to_owned(), instance.service_id.clone(), id.clone()), Arc::new(instance));
+        Ok(id)
     }
 
     fn fill_in(&self, service: &mut Service) {
@@ -145,7 +155,7 @@ impl Fake {
     /// `GET microservices/{id}`.
     pub(super) fn service(&mut self, call: &Call<'_>) -> Outcome {
         let listing = self.listing(call)?;
-        Ok(Reply::json(&json!({ "service": listing.service })))
+        Ok(Reply::named("service", &listing.service))
     }
 
     /// `PUT microservices/{id}/properties`.
@@ -155,24 +165,24 @@ impl Fake {
         let listing = self.listing_mut(call)?;
         listing.service.properties = new.properties;
         listing.service.mod_timestamp = timestamp;
-        self.forget_found(&call.tenant, call.parts[0]);
+        self.forget_found(&call.tenant, &call.parts[0]);
         Ok(Reply::empty())
     }
 
     /// `DELETE microservices/{id}`.
     pub(super) fn delete_service(&mut self, call: &Call<'_>) -> Outcome {
-        let id = call.parts[0];
+        let id = &call.parts[0];
         let force = match call.request.parameter("force").as_str() {
             "1" | "true" => true,
             "" | "0" | "false" => false,
             _ => return Err(Error::invalid("parameter force must be false or true")),
         };
-        if self.own().is_some_and(|own| own.service.service_id == id) {
+        if self.own().is_some_and(|own| own.service.service_id == *id) {
             return Err(Error::invalid("not allow to delete service center"));
         }
         let name = name_of(&call.tenant, &self.listing(call)?.service);
         if !force {
-            if self.catalog.consumers(&name).iter().any(|consumer| consumer != id) {
+            if self.catalog.consumers(&name).iter().any(|consumer| *consumer != *id) {
                 let detail = "Can not delete this service, other service rely it.";
                 return Err(Error::new(Code::HasConsumers, detail));
             }
@@ -195,7 +205,7 @@ impl Fake {
     /// `GET microservices/{id}/tags`.
     pub(super) fn tags(&mut self, call: &Call<'_>) -> Outcome {
         let tags = &self.listing(call)?.tags;
-        Ok(if tags.is_empty() { Reply::json(&json!({})) } else { Reply::json(&json!({ "tags": tags })) })
+        Ok(if tags.is_empty() { Reply::json(&json!({})) } else { Reply::named("tags", tags) })
     }
 
     /// `POST microservices/{id}/tags`: replaces them all.
@@ -209,7 +219,8 @@ impl Fake {
     /// `PUT microservices/{id}/tags/{key}?value=`.
     pub(super) fn change_tag(&mut self, call: &Call<'_>) -> Outcome {
         let value = call.request.parameter("value");
-        let tag = self.listing_mut(call)?.tags.get_mut(call.parts[1]);
+        rules::tag_value(&value)?;
+        let tag = self.listing_mut(call)?.tags.get_mut(&call.parts[1]);
         *tag.ok_or_else(|| Error::new(Code::NoSuchTag, "Tag does not exist, please add one first."))? = value;
         Ok(Reply::empty())
     }
@@ -226,20 +237,20 @@ impl Fake {
 
     /// `GET microservices/{id}/consumers`.
     pub(super) fn consumers(&mut self, call: &Call<'_>) -> Outcome {
-        let listing = self.catalog.service(&call.tenant, call.parts[0]);
+        let listing = self.catalog.service(&call.tenant, &call.parts[0]);
         let listing = listing.ok_or_else(|| Error::new(Code::NoSuchService, "Provider does not exist"))?;
         let ids = self.catalog.consumers(&name_of(&call.tenant, &listing.service));
-        Ok(listed("consumers", &self.services_of(&call.tenant, &ids)))
+        Ok(Reply::listed("consumers", &self.services_of(&call.tenant, &ids)))
     }
 
     /// `GET microservices/{id}/providers`.
     pub(super) fn providers(&mut self, call: &Call<'_>) -> Outcome {
-        let consumer = call.parts[0];
+        let consumer = &call.parts[0];
         if self.catalog.service(&call.tenant, consumer).is_none() {
             return Err(Error::new(Code::NoSuchService, "Consumer does not exist"));
         }
         let ids = self.catalog.providers(&call.tenant, consumer);
-        Ok(listed("providers", &self.services_of(&call.tenant, &ids)))
+        Ok(Reply::listed("providers", &self.services_of(&call.tenant, &ids)))
     }
 
     fn services_of(&self, tenant: &str, ids: &[String]) -> Vec<Service> {
@@ -252,23 +263,23 @@ impl Fake {
         let with_content = matches!(call.request.parameter("withSchema").as_str(), "1" | "true");
         let schemas: Vec<_> =
             listing.service.schemas.iter().map(|id| schema_json(listing, id, with_content)).collect();
-        Ok(listed("schemas", &schemas))
+        Ok(Reply::listed("schemas", &schemas))
     }
 
     /// `GET microservices/{id}/schemas/{id}`.
     pub(super) fn schema(&mut self, call: &Call<'_>) -> Outcome {
         let (schema, summary) =
-            self.listing(call)?.schemas.get(call.parts[1]).ok_or_else(no_such_schema)?.clone();
-        Ok(Reply::json(&json!({ "schema": schema })).header("X-Schema-Summary", summary))
+            self.listing(call)?.schemas.get(&call.parts[1]).ok_or_else(no_such_schema)?.clone();
+        Ok(Reply::named("schema", &schema).header("X-Schema-Summary", summary))
     }
 
     /// `PUT microservices/{id}/schemas/{id}`.
     pub(super) fn add_schema(&mut self, call: &Call<'_>) -> Outcome {
         let new: NewSchema = decode(call)?;
-        rules::schema_key("ModifySchemaRequest", call.parts[0], call.parts[1])?;
+        rules::schema_key("ModifySchemaRequest", &call.parts[0], &call.parts[1])?;
         rules::schema_content(&new.schema, &new.summary)?;
         let listing = self.listing_mut(call)?;
-        let id = call.parts[1].to_owned();
+        let id = call.parts[1].clone();
         if !listing.service.schemas.contains(&id) {
             listing.service.schemas.push(id.clone());
         }
@@ -291,16 +302,16 @@ impl Fake {
     /// `DELETE microservices/{id}/schemas/{id}`.
     pub(super) fn delete_schema(&mut self, call: &Call<'_>) -> Outcome {
         let listing = self.listing_mut(call)?;
-        listing.schemas.remove(call.parts[1]).ok_or_else(no_such_schema)?;
+        listing.schemas.remove(&call.parts[1]).ok_or_else(no_such_schema)?;
         Ok(Reply::empty())
     }
 
     fn listing(&self, call: &Call<'_>) -> Result<&Listing, Error> {
-        self.catalog.service(&call.tenant, call.parts[0]).ok_or_else(no_such_service)
+        self.catalog.service(&call.tenant, &call.parts[0]).ok_or_else(no_such_service)
     }
 
     fn listing_mut(&mut self, call: &Call<'_>) -> Result<&mut Listing, Error> {
-        self.catalog.service_mut(&call.tenant, call.parts[0]).ok_or_else(no_such_service)
+        self.catalog.service_mut(&call.tenant, &call.parts[0]).ok_or_else(no_such_service)
     }
 
     /// A change of a service drops what was found of it.
@@ -310,11 +321,6 @@ impl Fake {
             self.forget_everywhere(tenant, &service);
         }
     }
-}
-
-/// A list under its name; nothing when it is empty.
-pub(super) fn listed(name: &str, list: &[impl serde::Serialize]) -> Reply {
-    if list.is_empty() { Reply::json(&json!({})) } else { Reply::json(&json!({ name: list })) }
 }
 
 fn decode<T: serde::de::DeserializeOwned>(call: &Call<'_>) -> Result<T, Error> {
@@ -359,17 +365,5 @@ fn go_json_error(body: &[u8], error: &serde_json::Error) -> String {
             )
         }
         None => error.to_string(),
-    }
-}
-
-impl Fake {
-    /// Writes an instance of a service that registers with it.
-    fn add_instance(&mut self, tenant: &str, instance: Instance) -> Result<String, Error> {
-        let service = self.catalog.service(tenant, &instance.service_id).ok_or_else(no_such_service)?;
-        let version = service.service.version.clone();
-        rules::instance(Some(&instance))?;
-        let (id, instance) = self.complete(instance, version);
-        self.register((tenant.to_owned(), instance.service_id.clone(), id.clone()), Arc::new(instance));
-        Ok(id)
     }
 }
