@@ -110,17 +110,21 @@ impl Demo {
         let mut instances = Vec::new();
         for (index, plan) in PLANS.iter().enumerate() {
             let stop = stop.clone();
-            // Asked twice: it is stopping already.
-            let on_stop = move || drop(stop.try_send(index));
-            let hello = hello::start(address(plan.service)?, plan.name, on_stop)
-                .map_err(|error| (Exit::Bind, format!("cannot start {} on {}: {error}", plan.name, plan.service)))?;
+            let on_stop = move || {
+                // Full: it was asked before and is stopping already.
+                let _ = stop.try_send(index);
+            };
+            let hello = hello::start(address(plan.service)?, plan.name, on_stop).map_err(|error| {
+                (Exit::Bind, format!("cannot start {} on {}: {error}", plan.name, plan.service))
+            })?;
             let conf = dir.path().join(plan.name);
             write_conf(&conf, &registry, plan.name, plan.sidecar, plan.admin, plan.host).map_err(failed)?;
             let ports = "rest:8083".parse().unwrap_or_default();
             instances.push(Some(Instance { hello, node: node(&conf, ports)? }));
         }
         let conf = dir.path().join("consumer");
-        write_conf(&conf, &registry, "consumer", "127.0.0.1:30101", "127.0.0.1:30102", "127.0.0.1").map_err(failed)?;
+        write_conf(&conf, &registry, "consumer", "127.0.0.1:30101", "127.0.0.1:30102", "127.0.0.1")
+            .map_err(failed)?;
         let consumer = node(&conf, ServicePorts::default())?;
         Ok(Self { _dir: dir, signals, instances, consumer, stops })
     }
@@ -148,7 +152,9 @@ impl Demo {
     }
 
     fn stop_instance(&mut self, index: usize) {
-        let Some(Instance { hello, node }) = self.instances.get_mut(index).and_then(Option::take) else { return };
+        let Some(Instance { hello, node }) = self.instances.get_mut(index).and_then(Option::take) else {
+            return;
+        };
         let at_once = DrainSettings { grace: Duration::ZERO, timeout: STOP_TIMEOUT };
         node.drain(at_once, self.signals.receiver());
         hello.stop();
@@ -193,7 +199,10 @@ fn write_conf(
         registry.display()
     );
     fs::write(dir.join("chassis.yaml"), chassis)?;
-    fs::write(dir.join("microservice.yaml"), format!("servicecomb:\n  service:\n    name: {name}\n    version: 0.0.1\n"))?;
+    fs::write(
+        dir.join("microservice.yaml"),
+        format!("servicecomb:\n  service:\n    name: {name}\n    version: 0.0.1\n"),
+    )?;
     fs::write(dir.join("mesher.yaml"), format!("mesher:\n  service:\n    host: {host}\n"))
 }
 

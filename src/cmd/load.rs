@@ -30,7 +30,9 @@ pub(super) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
 }
 
 fn given(args: &RunArgs, env: &[(String, String)], report: &mut Report) -> Given {
-    let variable = |name: &str| env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.as_str());
+    let variable = |name: &str| {
+        env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.as_str())
+    };
     Given {
         mode: mode(&args.mode, report),
         ports: ports(args.service_ports.as_deref(), &variable, report),
@@ -87,7 +89,8 @@ fn shards(variable: Option<&str>, report: &mut Report) -> Option<usize> {
     let text = variable?;
     let count = text.parse().ok().filter(|count| (1..=256).contains(count));
     if count.is_none() {
-        let message = format!("MESHER_SHARDS: expected a number from 1 to 256, found `{}`", text.escape_debug());
+        let message =
+            format!("MESHER_SHARDS: expected a number from 1 to 256, found `{}`", text.escape_debug());
         report.error(Code::WRONG_VALUE, &Origin::Env("MESHER_SHARDS".into()), message);
     }
     count

@@ -35,11 +35,10 @@ impl Handler for LoadBalance {
         }
     }
 
-    /// Another instance gets the request if it certainly has not run: no byte of it was sent. The method does not
-    /// matter then.
+    /// Another instance gets the request if it may be repeated.
     fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
         let untried = call.target.as_ref().is_some_and(|t| t.service.endpoints.len() > call.tried.count());
-        if !fault.sent && untried && !call.tried.is_full() { After::Retry } else { After::Next }
+        if fault.repeatable && untried && !call.tried.is_full() { After::Retry } else { After::Next }
     }
 }
 

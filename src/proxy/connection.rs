@@ -60,7 +60,11 @@ pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
                 None => return down.linger().await,
             },
             Arrival::Refused(reply) => {
-                down.ctx.unrouted(down.ingress.direction).record(reply.status, Some(reply.failure), Duration::ZERO);
+                down.ctx.unrouted(down.ingress.direction).record(
+                    reply.status,
+                    Some(reply.failure),
+                    Duration::ZERO,
+                );
                 exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
                 return down.linger().await;
             }
@@ -126,7 +130,8 @@ impl Downstream {
                         Ok(Parse::Incomplete) => self.deadline.arm(net::now() + settings.header_timeout),
                         Err(reject) => {
                             let detail = format!("{} (byte {})", reject.why, reject.at);
-                            let reply = Reply::with_status(Failure::ClientProtocolError, reject.status, detail);
+                            let reply =
+                                Reply::with_status(Failure::ClientProtocolError, reject.status, detail);
                             return Poll::Ready(Arrived::Refused(reply));
                         }
                     }

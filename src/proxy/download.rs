@@ -241,11 +241,11 @@ impl<'a> Download<'a> {
             (Failure::UpstreamClosed, "before its response")
         };
         let detail = format!("{} ended the connection {when} ({what})", self.up.peer_addr());
-        DownloadError::Upstream(Fault { failure, sent: true, detail })
+        DownloadError::Upstream(Fault { failure, repeatable: false, detail })
     }
 
     fn malformed(&self, why: &str, at: usize) -> DownloadError {
         let detail = format!("{} sent a malformed response: {why} (byte {at})", self.up.peer_addr());
-        DownloadError::Upstream(Fault { failure: Failure::UpstreamProtocolError, sent: true, detail })
+        DownloadError::Upstream(Fault { failure: Failure::UpstreamProtocolError, repeatable: false, detail })
     }
 }

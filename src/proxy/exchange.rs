@@ -6,9 +6,10 @@
 //!     +---- on_fault: Retry ---+----------------------------+
 //! ```
 //!
-//! A pooled connection may die just when it is used: the upstream closed it as the request left. If no byte of the
-//! response came, the request is sent once more to the same endpoint over a new connection, provided that it
-//! certainly did not run (no byte was sent) or does no harm twice (RFC 9110 section 9.2.2: an idempotent method).
+//! An attempt may be repeated if no byte of a response came and the request certainly has not run (no byte of it was
+//! sent) or does no harm twice (RFC 9110 section 9.2.2: an idempotent method). A pooled connection may die just when
+//! it is used, because the upstream closed it as the request left: that is no fault of the endpoint, which gets the
+//! request once more over a new connection. After a fault on a new connection the chain chooses another endpoint.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -145,36 +146,22 @@ impl Exchange<'_> {
     async fn route(&mut self) -> Result<Option<u16>, Reply> {
         match self.down.ingress.direction {
             Direction::Incoming => {
-                let target = self.ctx.local.target(self.head.header(Known::XForwardedPort), &self.ctx.upstreams)?;
+                let target =
+                    self.ctx.local.target(self.head.header(Known::XForwardedPort), &self.ctx.upstreams)?;
                 self.call.target = Some(target);
                 self.call.tried.add(0);
                 self.call.chosen = true;
-                self.decide(0, "").await?;
+                decide(self.ctx, self.down, self.call, 0, "").await?;
                 Ok(None)
             }
             Direction::Outgoing => {
-                // The name is copied only if it has to be looked up: it lies in the head, which stays where it is.
                 let authority = self.head.authority();
                 let Destination { service, port } =
                     destination::outgoing(authority, self.down.ingress.address)?;
-                let mut from = 0;
-                while let Some(at) = step(self.ctx, self.down, self.call, service, from)? {
-                    self.ctx.lookups.wait(service, self.ctx.settings.lookup_timeout).await?;
-                    from = at;
-                }
+                decide(self.ctx, self.down, self.call, 0, service).await?;
                 Ok(port)
             }
         }
-    }
-
-    /// Runs the chain from a link on, to a forward.
-    async fn decide(&mut self, from: usize, service: &str) -> Result<(), Reply> {
-        let mut from = from;
-        while let Some(at) = step(self.ctx, self.down, self.call, service, from)? {
-            self.ctx.lookups.wait(service, self.ctx.settings.lookup_timeout).await?;
-            from = at;
-        }
-        Ok(())
     }
 
     /// Renders the request with as much of its body as is there.
@@ -206,7 +193,7 @@ impl Exchange<'_> {
                 Some(connection) => match self.attempt(connection, pool, upload, response, out).await {
                     Ok(end) => return end,
                     // The idle race: once more to the same endpoint.
-                    Err(fault) if self.may_repeat(&fault, upload) => {
+                    Err(fault) if fault.repeatable => {
                         upload.rewind();
                         self.fresh(endpoint.address, pool, upload, response, out).await
                     }
@@ -218,16 +205,13 @@ impl Exchange<'_> {
                 Ok(end) => return end,
                 Err(fault) => fault,
             };
-            let retry = if upload.can_rewind() {
-                let chain = self.ctx.chain(self.down.ingress.direction);
-                chain.borrow_mut().on_fault(self.call, &fault)
-            } else {
-                None
-            };
+            let chain = self.ctx.chain(self.down.ingress.direction);
+            let retry = chain.borrow_mut().on_fault(self.call, &fault);
             let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
             upload.rewind();
             response.reset();
-            if let Err(reply) = self.decide(from, "").await {
+            // The target is in the call by now; the name is not asked for again.
+            if let Err(reply) = decide(self.ctx, self.down, self.call, from, "").await {
                 return End::Reply(reply);
             }
         }
@@ -247,16 +231,10 @@ impl Exchange<'_> {
             Ok(connection) => self.attempt(connection, pool, upload, response, out).await,
             Err(error) => Err(Fault {
                 failure: Failure::ConnectFailed,
-                sent: false,
+                repeatable: upload.can_rewind(),
                 detail: format!("connect to {address}: {error}"),
             }),
         }
-    }
-
-    fn may_repeat(&self, fault: &Fault, upload: &Upload) -> bool {
-        fault.failure == Failure::UpstreamClosed
-            && upload.can_rewind()
-            && (!fault.sent || self.wishes.idempotent)
     }
 
     fn endpoint(&self) -> Option<(Endpoint, PoolId)> {
@@ -291,6 +269,7 @@ impl Exchange<'_> {
                 if self.wishes.wanted.head { RequestKind::Head } else { RequestKind::Plain },
             ),
             response_timeout: timeout,
+            idempotent: self.wishes.idempotent,
             uploaded: false,
             refused: None,
         };
@@ -325,6 +304,22 @@ impl Exchange<'_> {
     }
 }
 
+/// Runs the chain from a link on, to a forward.
+async fn decide(
+    ctx: &Context,
+    down: &Downstream,
+    call: &mut Call,
+    from: usize,
+    service: &str,
+) -> Result<(), Reply> {
+    let mut from = from;
+    while let Some(at) = step(ctx, down, call, service, from)? {
+        ctx.lookups.wait(service, ctx.settings.lookup_timeout).await?;
+        from = at;
+    }
+    Ok(())
+}
+
 /// Runs the chain once. `Some(link)` if the service must be looked up first.
 fn step(
     ctx: &Context,
@@ -357,6 +352,7 @@ struct Transfer<'a> {
     surplus: &'a mut Vec<u8>,
     download: Download<'a>,
     response_timeout: Duration,
+    idempotent: bool,
     uploaded: bool,
     /// The upstream stopped taking the request; it may have answered all the same.
     refused: Option<std::io::Error>,
@@ -384,8 +380,10 @@ impl Transfer<'_> {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(DownloadError::ClientGone)) => return Poll::Ready(Err(Broken::ClientGone)),
             Poll::Ready(Err(DownloadError::Upstream(fault))) => {
-                let sent = self.upload.is_written() || self.download.has_arrived();
-                return Poll::Ready(Err(Broken::Upstream(Fault { sent, ..fault })));
+                let repeatable = fault.failure == Failure::UpstreamClosed
+                    && self.upload.can_rewind()
+                    && (self.idempotent || !self.upload.is_written());
+                return Poll::Ready(Err(Broken::Upstream(Fault { repeatable, ..fault })));
             }
             Poll::Pending => {}
         }
@@ -434,7 +432,9 @@ impl Transfer<'_> {
             let limit = self.response_timeout;
             (
                 Failure::UpstreamTimeout,
-                format!("no response head from {peer} within {limit:?} (cse.isolation.Consumer.timeoutInMilliseconds)"),
+                format!(
+                    "no response head from {peer} within {limit:?} (cse.isolation.Consumer.timeoutInMilliseconds)"
+                ),
             )
         };
         Broken::Reply(Reply::new(failure, detail))

@@ -38,10 +38,9 @@ impl DrainSettings {
     #[must_use]
     pub fn for_signal(self, signal: Signal) -> Self {
         match signal {
-            Signal::Interrupt => Self {
-                grace: self.grace.min(INTERRUPT_GRACE),
-                timeout: self.timeout.min(INTERRUPT_TIMEOUT),
-            },
+            Signal::Interrupt => {
+                Self { grace: self.grace.min(INTERRUPT_GRACE), timeout: self.timeout.min(INTERRUPT_TIMEOUT) }
+            }
             _ => self,
         }
     }
@@ -59,6 +58,8 @@ impl Node {
         }
         self.tell_all(Command::Drain(Phase::Announcing));
         let mut interrupted = waits_until(begun + settings.grace, signals);
+        // The kernel goes on taking connections for as long as anybody holds the socket.
+        self.sockets.traffic.clear();
         self.tell_all(Command::Drain(Phase::Closing));
         while !interrupted && !self.all_ended() && Instant::now() < deadline {
             interrupted = self.await_end(deadline, signals);

@@ -24,7 +24,7 @@ const RESTART_AFTER: Duration = Duration::from_millis(200);
 pub struct Node {
     settings: Settings,
     board: Arc<Board>,
-    sockets: Sockets,
+    pub(super) sockets: Sockets,
     pub(super) control: Control,
     admin: Option<AdminHandle>,
     view: Arc<NodeView>,
@@ -60,7 +60,8 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, StartError> {
-        let (driver, refusal) = net::preflight(settings.driver, settings.shards).map_err(StartError::Driver)?;
+        let (driver, refusal) =
+            net::preflight(settings.driver, settings.shards).map_err(StartError::Driver)?;
         if let Some(refusal) = &refusal {
             warn!(cause = refusal.cause, fix = refusal.fix, "io_uring cannot be used; running on epoll");
         }
@@ -142,7 +143,11 @@ impl Node {
 
     fn restart(&mut self, index: usize) {
         let Some(slot) = self.shards.get_mut(index) else { return };
-        let why = slot.take().map(Handle::join).and_then(Result::err).unwrap_or_else(|| "it ended by itself".into());
+        let why = slot
+            .take()
+            .map(Handle::join)
+            .and_then(Result::err)
+            .unwrap_or_else(|| "it ended by itself".into());
         error!(shard = index, why, "a shard died and is started again");
         self.view.set_shard(index, Shard { alive: false, driver: self.driver.to_string(), why });
         std::thread::park_timeout(RESTART_AFTER);

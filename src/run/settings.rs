@@ -132,8 +132,14 @@ impl Settings {
             mode: given.mode,
             listen,
             admin,
-            shards: given.shards.or_else(|| configured_shards(config, report)).unwrap_or_else(|| default_shards(given.mode)),
-            driver: config.text("net.driver").and_then(|name| name.parse().ok()).unwrap_or(DriverChoice::Auto),
+            shards: given
+                .shards
+                .or_else(|| configured_shards(config, report))
+                .unwrap_or_else(|| default_shards(given.mode)),
+            driver: config
+                .text("net.driver")
+                .and_then(|name| name.parse().ok())
+                .unwrap_or(DriverChoice::Auto),
             polling: config.boolean("net.polling", true, report),
             policies,
             drain: drain(config, report),
@@ -164,8 +170,14 @@ fn check_listen(config: &Config, mode: Mode, listen: SocketAddr, report: &mut Re
     const KEY: &str = "servicecomb.protocols.http.listenAddress";
     if mode == Mode::Sidecar && listen.ip().is_unspecified() {
         report
-            .error(Code::CONFLICT, &config.origin(KEY), format!("`{KEY}`: a sidecar cannot listen on {}", listen.ip()))
-            .help("give the address under which other machines reach this one; 127.0.0.1 to be a caller only");
+            .error(
+                Code::CONFLICT,
+                &config.origin(KEY),
+                format!("`{KEY}`: a sidecar cannot listen on {}", listen.ip()),
+            )
+            .help(
+                "give the address under which other machines reach this one; 127.0.0.1 to be a caller only",
+            );
     }
 }
 
@@ -177,9 +189,8 @@ fn admin(config: &Config, report: &mut Report) -> Option<SocketAddr> {
 }
 
 fn connection_settings(config: &Config, report: &mut Report) -> proxy::Settings {
-    let mut seconds = |key: &str, default: u64| {
-        config.duration(key, Unit::Seconds, Duration::from_secs(default), report)
-    };
+    let mut seconds =
+        |key: &str, default: u64| config.duration(key, Unit::Seconds, Duration::from_secs(default), report);
     let header_timeout = seconds("mesher.timeout.headerSeconds", 30);
     let idle_timeout = seconds("mesher.timeout.idleSeconds", 60);
     let stream_idle_timeout = seconds("mesher.timeout.streamIdleSeconds", 300);
@@ -228,7 +239,8 @@ fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
         config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
     for (rest, entry) in config.under(BALANCE) {
         if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
-            all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy = strategy(name);
+            all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
+                strategy(name);
         }
     }
     for (rest, entry) in config.under(ISOLATION) {
@@ -263,9 +275,8 @@ fn default_shards(mode: Mode) -> usize {
 }
 
 fn drain(config: &Config, report: &mut Report) -> DrainSettings {
-    let mut seconds = |key: &str, default: u64| {
-        config.duration(key, Unit::Seconds, Duration::from_secs(default), report)
-    };
+    let mut seconds =
+        |key: &str, default: u64| config.duration(key, Unit::Seconds, Duration::from_secs(default), report);
     let grace = seconds("mesher.drain.graceSeconds", 5);
     let timeout = seconds("mesher.drain.timeoutSeconds", 25);
     if grace > timeout {

@@ -40,9 +40,8 @@ impl Sockets {
     /// # Errors
     /// Which address cannot be had, the key it comes from, and why.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let bind = |address, key| {
-            net::bind(address, false).map_err(|source| BindError { address, key, source })
-        };
+        let bind =
+            |address, key| net::bind(address, false).map_err(|source| BindError { address, key, source });
         let traffic = listeners(settings.mode, settings.listen)
             .into_iter()
             .map(|(address, direction)| Ok((bind(address, HTTP_KEY)?, direction)))
@@ -58,7 +57,9 @@ impl Sockets {
     pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
         self.traffic
             .iter()
-            .map(|(socket, direction)| Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction }))
+            .map(|(socket, direction)| {
+                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction })
+            })
             .collect()
     }
 }

@@ -63,7 +63,7 @@ async fn next(listener: &Listener, ctx: &Context, pauses: &Cell<u32>) -> Stream 
                 Err(error) => error.to_string(),
             }
         };
-        if pauses.get() % PAUSES_LOGGED_EVERY == 0 {
+        if pauses.get().is_multiple_of(PAUSES_LOGGED_EVERY) {
             warn!(listener = %listener.local_addr(), why, "not accepting connections for the moment");
         }
         pauses.set(pauses.get().wrapping_add(1));

@@ -142,6 +142,6 @@ mod tests {
     #[test]
     fn an_address_in_use_is_an_error() {
         let hello = start_one();
-        assert_eq!(start(hello.addr(), "other").unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(start(hello.addr(), "other", || {}).unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::probe::{Check, Probe};
-use crate::config::{Code, Config, Entry, Report, Unit};
+use crate::config::{Code, Config, Entry, Origin, Report, Unit};
 
 const KEY: &str = "localHealthCheck";
 /// Mesher's.
@@ -21,23 +21,23 @@ impl Check {
         for item in config.items(KEY) {
             match Self::from_item(&item, host) {
                 Ok(check) => checks.push(check),
-                Err((entry, why)) => {
-                    report.error(Code::WRONG_VALUE, &entry.origin, format!("`{KEY}`: {why}"));
+                Err(wrong) => {
+                    report.error(Code::WRONG_VALUE, &wrong.origin, format!("`{KEY}`: {}", wrong.why));
                 }
             }
         }
         checks
     }
 
-    /// Reads one item; an error comes with the entry it is about.
-    fn from_item(item: &Entry, host: IpAddr) -> Result<Self, (Entry, String)> {
-        let at = |entry: &Entry, why: String| (entry.clone(), why);
+    fn from_item(item: &Entry, host: IpAddr) -> Result<Self, Box<Wrong>> {
+        let at = Wrong::new;
         let port = item.child("port").ok_or_else(|| at(item, "`port` is missing".into()))?;
         let number = port.integer(&(1..=65_535)).map_err(|why| at(&port, format!("`port`: {why}")))?;
         let address = SocketAddr::new(host, u16::try_from(number).unwrap_or_default());
         let interval = match item.child("interval") {
             Some(entry) => {
-                let interval = entry.duration(Unit::Seconds).map_err(|why| at(&entry, format!("`interval`: {why}")))?;
+                let interval =
+                    entry.duration(Unit::Seconds).map_err(|why| at(&entry, format!("`interval`: {why}")))?;
                 interval.max(INTERVAL_MIN)
             }
             None => INTERVAL_DEFAULT,
@@ -47,7 +47,9 @@ impl Check {
             "" | "tcp" => Probe::Tcp,
             "rest" => rest(item)?,
             other => {
-                let why = format!("`protocol`: {other:?} cannot be checked; use rest, or leave it out to try a connection");
+                let why = format!(
+                    "`protocol`: {other:?} cannot be checked; use rest, or leave it out to try a connection"
+                );
                 return Err(at(protocol.as_ref().unwrap_or(item), why));
             }
         };
@@ -55,14 +57,26 @@ impl Check {
     }
 }
 
-fn rest(item: &Entry) -> Result<Probe, (Entry, String)> {
+/// What is wrong, and where.
+struct Wrong {
+    origin: Origin,
+    why: String,
+}
+
+impl Wrong {
+    fn new(entry: &Entry, why: String) -> Box<Self> {
+        Box::new(Self { origin: entry.origin.clone(), why })
+    }
+}
+
+fn rest(item: &Entry) -> Result<Probe, Box<Wrong>> {
     let uri = item.child("uri");
     let expected = item.child("match");
     let status = expected.as_ref().and_then(|expected| expected.child("status"));
     let number = match &status {
         Some(entry) => match entry.integer(&(100..=599)) {
             Ok(number) => u16::try_from(number).ok(),
-            Err(why) => return Err((entry.clone(), format!("`match.status`: {why}"))),
+            Err(why) => return Err(Wrong::new(entry, format!("`match.status`: {why}"))),
         },
         None => None,
     };
@@ -71,7 +85,7 @@ fn rest(item: &Entry) -> Result<Probe, (Entry, String)> {
     let path = uri.as_ref().and_then(Entry::text).unwrap_or("/");
     Probe::rest(path, number, pattern).map_err(|error| {
         let entry = if path.starts_with('/') { body.as_ref() } else { uri.as_ref() };
-        (entry.unwrap_or(item).clone(), error.to_string())
+        Wrong::new(entry.unwrap_or(item), error.to_string())
     })
 }
 
@@ -93,11 +107,15 @@ mod tests {
 
     #[test]
     fn a_check_is_read_with_the_defaults_of_mesher() {
-        let (checks, problems) = read("localHealthCheck:\n  - port: 8080\n  - port: \"80\"\n    protocol: rest\n    uri: /health\n    interval: 5s\n    match: {status: 200, body: ok}\n");
+        let (checks, problems) = read(
+            "localHealthCheck:\n  - port: 8080\n  - port: \"80\"\n    protocol: rest\n    uri: /health\n    interval: 5s\n    match: {status: 200, body: ok}\n",
+        );
         assert_eq!(problems, [""; 0]);
         assert_eq!(checks.iter().map(|check| check.address.port()).collect::<Vec<_>>(), [8080, 80]);
         assert!(matches!(&checks[0], Check { probe: Probe::Tcp, interval: INTERVAL_DEFAULT, .. }));
-        assert!(matches!(&checks[1].probe, Probe::Rest { uri, status: Some(200), body: Some(_) } if uri == "/health"));
+        assert!(
+            matches!(&checks[1].probe, Probe::Rest { uri, status: Some(200), body: Some(_) } if uri == "/health")
+        );
     }
 
     #[test]

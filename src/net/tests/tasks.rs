@@ -152,7 +152,7 @@ fn a_shard_stays_on_the_cpu_it_is_given() {
 fn a_cpu_that_is_not_there_is_an_error() {
     let mut options = options(Driver::Epoll);
     options.cpu = Some(100_000);
-    let error = spawn_shard(options, async || ()).err().expect("no such cpu");
+    let error = spawn_shard(options, async || ()).expect_err("no such cpu");
     assert!(error.to_string().contains("cpu 100000"), "{error}");
 }
 
