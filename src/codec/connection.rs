@@ -18,10 +18,8 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Reads the options and marks the lines that they name.
-    ///
-    /// Fields that mesher itself relies on ([`Known`] ones, `Host` or `Content-Length` for example) are never dropped
-    /// at a peer's word: naming them is an attack on the next hop, not an option.
+    /// Reads the options and marks the lines that they name, but for those that no peer may take away
+    /// ([`Known::is_end_to_end`]).
     pub(super) fn read(head: &mut Head) -> Result<Options, Reject> {
         let mut options = Options::default();
         let mut count = 0usize;
@@ -45,8 +43,8 @@ impl Options {
             Known::KeepAlive => self.keep_alive = true,
             Known::Upgrade => self.upgrade = true,
             Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
-            Known::Other => self.names_fields = true,
-            _ => {}
+            known if known.is_hop_by_hop() || known.is_end_to_end() => {}
+            _ => self.names_fields = true,
         }
     }
 }
@@ -55,7 +53,7 @@ fn mark(head: &mut Head) {
     let (bytes, lines) = head.lines_mut();
     for i in 0..lines.len() {
         let named = match lines.get(i) {
-            Some(line) if line.known == Known::Other => {
+            Some(line) if !line.hop_by_hop && !line.known.is_end_to_end() => {
                 let name = line.name.of(bytes);
                 let mut connection = lines.iter().filter(|line| line.known == Known::Connection);
                 connection.any(|line| {

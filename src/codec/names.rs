@@ -46,47 +46,62 @@ pub(super) struct KnownSet(u64);
 impl Known {
     /// Which name this is, whatever its case. By length first, so that most names cost one comparison or none.
     pub fn of(name: &[u8]) -> Known {
-        let candidates: &[(&[u8], Known)] = match name.len() {
-            2 => &[(b"te", Known::Te)],
-            3 => &[(b"via", Known::Via)],
-            4 => &[(b"host", Known::Host), (b"date", Known::Date)],
-            6 => &[(b"accept", Known::Accept), (b"server", Known::Server), (b"expect", Known::Expect)],
-            7 => &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer)],
-            8 => &[(b"location", Known::Location)],
-            9 => &[(b"forwarded", Known::Forwarded)],
-            10 => &[
-                (b"connection", Known::Connection),
-                (b"user-agent", Known::UserAgent),
-                (b"keep-alive", Known::KeepAlive),
-            ],
-            11 => &[(b"traceparent", Known::Traceparent), (b"retry-after", Known::RetryAfter)],
-            12 => &[
-                (b"content-type", Known::ContentType),
-                (b"x-request-id", Known::XRequestId),
-                (b"max-forwards", Known::MaxForwards),
-            ],
-            13 => &[(b"authorization", Known::Authorization), (b"x-cse-context", Known::XCseContext)],
-            14 => &[(b"content-length", Known::ContentLength), (b"http2-settings", Known::Http2Settings)],
-            15 => &[(b"x-forwarded-for", Known::XForwardedFor)],
-            16 => &[
-                (b"x-forwarded-host", Known::XForwardedHost),
-                (b"x-forwarded-port", Known::XForwardedPort),
-                (b"proxy-connection", Known::ProxyConnection),
-            ],
-            17 => &[
-                (b"transfer-encoding", Known::TransferEncoding),
-                (b"x-forwarded-proto", Known::XForwardedProto),
-            ],
-            18 => &[(b"proxy-authenticate", Known::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Known::ProxyAuthorization)],
-            _ => &[],
-        };
-        for (text, known) in candidates {
-            if name.eq_ignore_ascii_case(text) {
-                return *known;
-            }
+        match name.len() {
+            2 => one_of(name, &[(b"te", Known::Te)]),
+            3 => one_of(name, &[(b"via", Known::Via)]),
+            4 => one_of(name, &[(b"host", Known::Host), (b"date", Known::Date)]),
+            6 => one_of(
+                name,
+                &[(b"accept", Known::Accept), (b"server", Known::Server), (b"expect", Known::Expect)],
+            ),
+            7 => one_of(name, &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer)]),
+            8 => one_of(name, &[(b"location", Known::Location)]),
+            9 => one_of(name, &[(b"forwarded", Known::Forwarded)]),
+            10 => one_of(
+                name,
+                &[
+                    (b"connection", Known::Connection),
+                    (b"user-agent", Known::UserAgent),
+                    (b"keep-alive", Known::KeepAlive),
+                ],
+            ),
+            11 => one_of(name, &[(b"traceparent", Known::Traceparent), (b"retry-after", Known::RetryAfter)]),
+            12 => one_of(
+                name,
+                &[
+                    (b"content-type", Known::ContentType),
+                    (b"x-request-id", Known::XRequestId),
+                    (b"max-forwards", Known::MaxForwards),
+                ],
+            ),
+            13 => one_of(
+                name,
+                &[(b"authorization", Known::Authorization), (b"x-cse-context", Known::XCseContext)],
+            ),
+            14 => one_of(
+                name,
+                &[(b"content-length", Known::ContentLength), (b"http2-settings", Known::Http2Settings)],
+            ),
+            15 => one_of(name, &[(b"x-forwarded-for", Known::XForwardedFor)]),
+            16 => one_of(
+                name,
+                &[
+                    (b"x-forwarded-host", Known::XForwardedHost),
+                    (b"x-forwarded-port", Known::XForwardedPort),
+                    (b"proxy-connection", Known::ProxyConnection),
+                ],
+            ),
+            17 => one_of(
+                name,
+                &[
+                    (b"transfer-encoding", Known::TransferEncoding),
+                    (b"x-forwarded-proto", Known::XForwardedProto),
+                ],
+            ),
+            18 => one_of(name, &[(b"proxy-authenticate", Known::ProxyAuthenticate)]),
+            19 => one_of(name, &[(b"proxy-authorization", Known::ProxyAuthorization)]),
+            _ => Known::Other,
         }
-        Known::Other
     }
 
     /// Whether the field is about this connection only and never forwarded, named by `Connection` or not (RFC 9110
@@ -103,6 +118,25 @@ impl Known {
                 | Known::Te
                 | Known::TransferEncoding
                 | Known::Upgrade
+        )
+    }
+
+    /// Whether the field is forwarded even if `Connection` names it. Framing, routing and identity are not a peer's to
+    /// take away from the next hop: naming them is an attack, not an option.
+    pub(super) fn is_end_to_end(self) -> bool {
+        matches!(
+            self,
+            Known::Authorization
+                | Known::ContentLength
+                | Known::ContentType
+                | Known::Forwarded
+                | Known::Host
+                | Known::Via
+                | Known::XCseContext
+                | Known::XForwardedFor
+                | Known::XForwardedHost
+                | Known::XForwardedPort
+                | Known::XForwardedProto
         )
     }
 }
@@ -168,6 +202,17 @@ pub(super) fn is_forbidden_in_trailers(name: &[u8]) -> bool {
         Known::Server | Known::Traceparent | Known::XRequestId => false,
         _ => true,
     }
+}
+
+/// Which of some names of one length this is. The length is known to the compiler, which compares in a step or two.
+fn one_of<const N: usize>(name: &[u8], candidates: &[(&[u8; N], Known)]) -> Known {
+    let Some(name) = name.first_chunk::<N>() else { return Known::Other };
+    for (text, known) in candidates {
+        if name.iter().zip(*text).fold(true, |same, (a, b)| same & (a.to_ascii_lowercase() == *b)) {
+            return *known;
+        }
+    }
+    Known::Other
 }
 
 fn looks_like(name: &[u8], other: &[u8]) -> bool {

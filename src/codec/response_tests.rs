@@ -1,6 +1,6 @@
 //! What an origin may and may not answer, each as a whole head.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 
