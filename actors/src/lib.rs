@@ -12,4 +12,5 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 
+mod one_line;
 mod route;

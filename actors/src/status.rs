@@ -210,6 +210,8 @@ impl RegistryStatus {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use super::*;
 
     fn status(change: impl FnOnce(&mut Status)) -> Status {

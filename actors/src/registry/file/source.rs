@@ -296,7 +296,7 @@ impl NextLook {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -415,9 +415,9 @@ mod tests {
     #[actix::test]
     async fn a_broken_file_keeps_the_last_good_one_and_says_so_with_a_caret() {
         let bench = Bench::with_file().await;
-        fs::write(bench.path(), "services:\n  orders: {]\n").unwrap();
+        fs::write(bench.path(), "services:\n  orders: [}\n").unwrap();
         let why = bench.expect_unreachable().await;
-        assert!(why.contains("registry.yaml:2:12\n2 |   orders: {]\n  |            ^"), "{why}");
+        assert!(why.contains("registry.yaml:2:12\n2 |   orders: [}\n  |            ^"), "{why}");
         bench.ask("orders");
         bench.expect_port(1).await;
         // Repaired: reachable again, and no answer since none changed.

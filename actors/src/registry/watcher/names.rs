@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::one_line::one_line;
 use crate::registry::Answer;
 use crate::registry::instance::Instance;
 use crate::state::Services;
@@ -154,7 +155,7 @@ impl Names {
 
     /// The registry does not answer: what is known from disk is said, and waiting requests are told.
     pub(super) fn unreachable(&mut self, why: &str, now: Instant) -> Vec<Step> {
-        let why: Arc<str> = format!("the registry cannot be reached: {why}").into();
+        let why: Arc<str> = one_line(&format!("the registry cannot be reached: {why}")).into();
         self.unreachable = Some(why.clone());
         let names: Vec<_> = self.entries.keys().cloned().collect();
         names.iter().flat_map(|name| self.settle(name, why.clone(), now)).collect()
@@ -291,7 +292,7 @@ fn is_service_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
 
