@@ -16,6 +16,8 @@ use crate::status::{CheckStatus, StatusBoard};
 
 /// From a failed check to the next, at most.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// From one check to the next, at least, whatever the configuration says: a check costs the service, too.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Makes all checks, each at its own pace, and tells the watcher when the verdict changes.
 ///
@@ -50,7 +52,8 @@ impl Health {
             (check, client, result)
         };
         ctx.spawn(run.into_actor(self).map(move |(check, client, result), actor, ctx| {
-            let wait = if result.is_ok() { check.interval } else { check.interval.min(RETRY_AFTER) };
+            let interval = check.interval.max(INTERVAL_MIN);
+            let wait = if result.is_ok() { interval } else { interval.min(RETRY_AFTER) };
             actor.result(index, &check, result, ctx);
             ctx.run_later(wait, move |actor, ctx| actor.run(index, client, ctx));
         }));
@@ -133,8 +136,7 @@ mod tests {
         actix_rt::spawn(service(listener, answered.clone()));
         let (hear, heard) = flume::unbounded();
         let board = StatusBoard::new();
-        let interval = Duration::from_millis(5);
-        let check = |probe| Check { address, probe, interval };
+        let check = |probe| Check { address, probe, interval: Duration::ZERO };
         let checks = [check(Probe::Tcp), check(Probe::rest("/", Some(200), None).unwrap())];
         let verdict = Rc::new(RefCell::new(Verdict::new(checks.len())));
         Health::new(Rc::new(checks), verdict, Ear(hear).start().recipient(), board.clone()).start();

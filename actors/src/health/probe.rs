@@ -20,7 +20,7 @@ pub struct Check {
     pub address: SocketAddr,
     /// What is looked at.
     pub probe: Probe,
-    /// From one check to the next; after a failure less.
+    /// From one check to the next, at least 100 ms; after a failure at most 5 s.
     pub interval: Duration,
 }
 

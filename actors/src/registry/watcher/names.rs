@@ -132,7 +132,6 @@ impl Names {
     pub(super) fn answered(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Step> {
         // Answers may be on their way when their name is forgotten.
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let was_good = matches!(entry.state, State::Good(..) | State::Waiting { disk: Some(_), .. });
         match answer {
             Answer::Instances(instances) => {
                 self.unsaved = true;
@@ -140,7 +139,7 @@ impl Names {
                 vec![Step::Publish(name.clone(), Answer::Instances(instances), Origin::Registry)]
             }
             Answer::NoSuchService => {
-                self.unsaved |= was_good;
+                self.unsaved |= entry.kept().is_some();
                 let why: Arc<str> = "the registry does not know it".into();
                 entry.state = State::Absent { why: why.clone(), until: now + ABSENT_TTL, finally: true };
                 vec![Step::Absent(name.clone(), why)]
@@ -207,13 +206,7 @@ impl Names {
 
     /// The last good answers.
     pub(super) fn good(&self) -> Services {
-        let good = |entry: &Entry| match &entry.state {
-            State::Good(instances, _) | State::Waiting { disk: Some(instances), .. } => {
-                Some(instances.clone())
-            }
-            _ => None,
-        };
-        self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), good(entry)?))).collect()
+        self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.kept()?.clone()))).collect()
     }
 
     /// Room for one more, made by forgetting the name without instances that was not wanted for longest; none if all
@@ -222,8 +215,8 @@ impl Names {
         if self.entries.len() < self.services_max {
             return Some(Vec::new());
         }
-        let poor = |entry: &Entry| !matches!(entry.state, State::Good(..));
-        let oldest = self.entries.iter().filter(|(_, e)| poor(e)).min_by_key(|(_, e)| e.used_at)?.0.clone();
+        let poor = self.entries.iter().filter(|(_, entry)| entry.kept().is_none());
+        let oldest = poor.min_by_key(|(_, entry)| entry.used_at)?.0.clone();
         Some(self.remove(&oldest))
     }
 
@@ -260,7 +253,7 @@ impl Names {
 
     fn remove(&mut self, name: &Arc<str>) -> Vec<Step> {
         let removed = self.entries.remove(name);
-        self.unsaved |= removed.is_some_and(|entry| matches!(entry.state, State::Good(..)));
+        self.unsaved |= removed.is_some_and(|entry| entry.kept().is_some());
         vec![Step::Forget(name.clone()), Step::Silence(name.clone())]
     }
 }
@@ -268,6 +261,15 @@ impl Names {
 // === impl Entry ===
 
 impl Entry {
+    /// The last good answer, said or not.
+    fn kept(&self) -> Option<&Vec<Arc<Instance>>> {
+        match &self.state {
+            State::Good(instances, _) => Some(instances),
+            State::Waiting { disk, .. } => disk.as_ref(),
+            State::Absent { .. } => None,
+        }
+    }
+
     /// When something about it is due.
     fn deadline(&self) -> Instant {
         let idle = self.used_at + IDLE_MAX;
