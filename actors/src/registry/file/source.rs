@@ -222,6 +222,11 @@ fn read(path: &Path) -> Result<String, String> {
         }
     };
     let mut bytes = Vec::new();
+    // A pipe would be waited for, and with it everything on this thread.
+    let is_file = path.metadata().map_err(io_error)?.is_file();
+    if !is_file {
+        return Err(format!("{name} is not a file"));
+    }
     File::open(path).and_then(|file| file.take(SIZE_MAX + 1).read_to_end(&mut bytes)).map_err(io_error)?;
     if bytes.len() as u64 > SIZE_MAX {
         return Err(format!("{name} has more than {SIZE_MAX} bytes"));
@@ -446,6 +451,9 @@ mod tests {
         assert!(bench.expect_unreachable().await.ends_with("has more than 1048576 bytes"));
         fs::write(bench.path(), b"services: \xff").unwrap();
         assert!(bench.expect_unreachable().await.ends_with("is not UTF-8 from byte 10"));
+        fs::remove_file(bench.path()).unwrap();
+        fs::create_dir(bench.path()).unwrap();
+        assert!(bench.expect_unreachable().await.ends_with("is not a file"));
     }
 
     #[actix::test]

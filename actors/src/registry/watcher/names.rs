@@ -33,6 +33,9 @@ pub(super) const FIRST_ANSWER_WAIT: Duration = Duration::from_secs(1);
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often it is looked for services that are no longer called.
 pub(super) const IDLE_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// A name that has no answer for this long makes room for another one. Not sooner, or a client that makes names up
+/// would have the source told to watch and forget faster than it can.
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
 /// Longest service name, bytes: service-center's own bound.
 const NAME_LEN_MAX: usize = 128;
 
@@ -108,7 +111,7 @@ impl Names {
             }
             return self.unreachable.clone().map_or_else(Vec::new, |why| self.settle(name, why, now));
         }
-        let Some(mut steps) = self.make_room() else {
+        let Some(mut steps) = self.make_room(now) else {
             // Nothing may be kept of it; the request that waits times out on its shard.
             self.refused += 1;
             return Vec::new();
@@ -209,14 +212,17 @@ impl Names {
         self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.kept()?.clone()))).collect()
     }
 
-    /// Room for one more, made by forgetting the name without instances that was not wanted for longest; none if all
-    /// have some.
-    fn make_room(&mut self) -> Option<Vec<Step>> {
+    /// Room for one more, made by forgetting the longest not wanted of the names that may be; none if there is none.
+    fn make_room(&mut self, now: Instant) -> Option<Vec<Step>> {
         if self.entries.len() < self.services_max {
             return Some(Vec::new());
         }
-        let poor = self.entries.iter().filter(|(_, entry)| entry.kept().is_none());
-        let oldest = poor.min_by_key(|(_, entry)| entry.used_at)?.0.clone();
+        let may_go = |entry: &Entry| match entry.state {
+            State::Absent { finally: true, .. } => true,
+            _ => entry.kept().is_none() && entry.used_at + UNANSWERED_MAX <= now,
+        };
+        let oldest = self.entries.iter().filter(|(_, entry)| may_go(entry));
+        let oldest = oldest.min_by_key(|(_, entry)| entry.used_at)?.0.clone();
         Some(self.remove(&oldest))
     }
 
@@ -420,16 +426,21 @@ mod tests {
 
     #[test]
     fn when_full_names_without_instances_make_room_and_others_do_not() {
-        let (mut names, now) = (Names::new(2), Instant::now());
+        let (mut names, mut now) = (Names::new(2), Instant::now());
         names.lookup(&orders(), now);
         names.answered(&orders(), instances(1), now);
-        names.lookup(&"typo".into(), now);
+        names.lookup(&"slow".into(), now);
+        assert_eq!((names.lookup(&"typo".into(), now), names.refused), (vec![], 1), "an answer may come yet");
+        now += UNANSWERED_MAX;
+        assert_eq!(names.lookup(&"typo".into(), now).len(), 3);
+        names.answered(&"typo".into(), Answer::NoSuchService, now);
         let steps = names.lookup(&"users".into(), now);
         let expected =
             [Step::Forget("typo".into()), Step::Silence("typo".into()), Step::Watch("users".into())];
         assert_eq!(steps, expected);
         names.answered(&"users".into(), instances(1), now);
-        assert_eq!((names.lookup(&"carts".into(), now), names.refused), (vec![], 1));
+        now += UNANSWERED_MAX;
+        assert_eq!((names.lookup(&"carts".into(), now), names.refused), (vec![], 2));
     }
 
     #[test]
