@@ -12,7 +12,7 @@ pub mod endpoint;
 pub mod file;
 pub mod instance;
 pub mod servicecenter;
-pub(crate) mod watcher;
+pub mod watcher;
 
 use std::sync::Arc;
 

@@ -159,7 +159,7 @@ impl FileSource {
         match read_as {
             Ok(registry) => self.replace(registry).await,
             Err(why) => {
-                warn!("{why}");
+                warn_by_line(&why);
                 self.tell(Event::Reachable(Err(why))).await
             }
         }
@@ -171,7 +171,7 @@ impl FileSource {
 
     async fn replace(&mut self, registry: Registry) -> Result<(), SourceError> {
         for complaint in &registry.complaints {
-            warn!("{complaint}");
+            warn_by_line(complaint);
         }
         info!(path = %self.path.display(), services = registry.services.len(), "registry file read");
         let old = self.registry.replace(registry);
@@ -210,6 +210,11 @@ impl Source for FileSource {
 
 fn answer(registry: &Registry, service: &str) -> Answer {
     registry.services.get(service).cloned().map_or(Answer::NoSuchService, Answer::Instances)
+}
+
+/// A log escapes what ends a line, and the caret would stand nowhere.
+fn warn_by_line(text: &str) {
+    text.lines().for_each(|line| warn!("{line}"));
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::memory::{Memory, Settings, now_s, requests};
 use super::names::{IDLE_CHECK_EVERY, Names, Step};
 use crate::balancer::{Balancer, Word};
+use crate::one_line::one_line;
 use crate::registry::instance::{Registration, Status};
 use crate::registry::{COMMANDS_WAITING_MAX, Command, EVENTS_WAITING_MAX, Event, RegistrationState};
 use crate::route::{Resolved, Wanted};
@@ -206,7 +207,7 @@ impl Watcher {
         let reach = Reach::Unreachable(why.clone());
         let was = self.board.update(|status| std::mem::replace(&mut status.registry.reach, reach.clone()));
         if was != reach {
-            warn!(%why, "the registry cannot be reached; the last good answers stay");
+            warn!(why = one_line(&why), "the registry cannot be reached; the last good answers stay");
         }
         self.change(ctx, |names, now| names.unreachable(&why, now));
     }
