@@ -482,14 +482,15 @@ fn a_second_life_of_the_actors_remembers_everything() {
         let roots = Roots::new(settings(live), vec![port], given, status.clone());
         let world = World { shard, lives, orders, status };
         let first = roots.grow();
-        let life = world.life().await;
+        let mut life = world.life().await;
         let known_first = known(&*world.learn(&life, "orders", &[1]).await, "orders");
         world.orders.send(Order::Announce(Arc::new(registration()))).unwrap();
         assert!(matches!(life.command().await, Command::Register(_)));
         drop(first);
 
         let _second = roots.grow();
-        let life = world.life().await;
+        let before = std::mem::replace(&mut life, world.life().await);
+        assert!(before.end.is_canceled(), "the source of the first life is gone");
         life.expect_watch("orders").await;
         assert!(matches!(life.command().await, Command::Register(_)));
         let snapshot = world.learn(&life, "users", &[2]).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures::StreamExt as _;
 use futures::channel::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -40,6 +41,8 @@ pub(crate) struct Watcher {
     board: Arc<StatusBoard>,
     balancers: HashMap<Arc<str>, Addr<Balancer>>,
     source: Option<flume::Sender<Command>>,
+    /// The source's task, which ends with this actor; its own, so that the source runs while the actor waits.
+    task: JoinSet<()>,
     tick: Option<(Instant, SpawnHandle)>,
     save_due: bool,
 }
@@ -85,6 +88,7 @@ impl Watcher {
             board,
             balancers: HashMap::new(),
             source: None,
+            task: JoinSet::new(),
             tick: None,
             save_due: false,
         }
@@ -138,7 +142,7 @@ impl Watcher {
         let (board, service) = (self.board.clone(), name.clone());
         actix_rt::spawn(Together::alone(ctx, balancer, move |report| {
             if let Report::Died { death, .. } = &report {
-                error!(%service, %death, "a balancer died; its last word stays until the registry's next answer");
+                error!(%service, %death, "a balancer died; its last word stays until there is a new one");
             }
             board.count("balancer", &report);
         }));
@@ -240,7 +244,7 @@ impl Watcher {
         });
     }
 
-    fn start_source(&self, ctx: &mut Context<Self>) {
+    fn start_source(&mut self, ctx: &mut Context<Self>) {
         let (events, received) = flume::bounded(EVENTS_WAITING_MAX);
         ctx.add_message_stream(received.into_stream().map(FromSource::Event));
         let (settings, me, board) = (self.settings.clone(), ctx.address(), self.board.clone());
@@ -262,7 +266,7 @@ impl Watcher {
             }
             board.count("registry source", &report);
         };
-        ctx.spawn(supervise(SOURCE_BACKOFF, report, life).into_actor(self));
+        self.task.spawn_local(supervise(SOURCE_BACKOFF, report, life));
     }
 
     fn withdraw(&mut self, done: flume::Sender<Result<(), String>>, ctx: &mut Context<Self>) {

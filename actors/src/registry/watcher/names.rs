@@ -106,9 +106,11 @@ impl Names {
     pub(super) fn lookup(&mut self, name: &Arc<str>, now: Instant) -> Vec<Step> {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.used_at = now;
-            if let State::Waiting { since: since @ None, .. } = &mut entry.state {
-                *since = Some(now);
-            }
+            match &mut entry.state {
+                State::Waiting { since, .. } => since.get_or_insert(now),
+                // Who asks has not heard it, or not yet.
+                State::Good(..) | State::Absent { .. } => return entry.said(name).into_iter().collect(),
+            };
             return self.unreachable.clone().map_or_else(Vec::new, |why| self.settle(name, why, now));
         }
         let Some(mut steps) = self.make_room(now) else {
@@ -197,14 +199,7 @@ impl Names {
 
     /// Everything said so far, for listeners that start anew.
     pub(super) fn said(&self) -> Vec<Step> {
-        let say = |(name, entry): (&Arc<str>, &Entry)| match &entry.state {
-            State::Good(instances, origin) => {
-                Some(Step::Publish(name.clone(), Answer::Instances(instances.clone()), *origin))
-            }
-            State::Absent { why, .. } => Some(Step::Absent(name.clone(), why.clone())),
-            State::Waiting { .. } => None,
-        };
-        self.entries.iter().filter_map(say).collect()
+        self.entries.iter().filter_map(|(name, entry)| entry.said(name)).collect()
     }
 
     /// The last good answers.
@@ -276,6 +271,17 @@ impl Entry {
         }
     }
 
+    /// What was said of it last.
+    fn said(&self, name: &Arc<str>) -> Option<Step> {
+        match &self.state {
+            State::Good(instances, origin) => {
+                Some(Step::Publish(name.clone(), Answer::Instances(instances.clone()), *origin))
+            }
+            State::Absent { why, .. } => Some(Step::Absent(name.clone(), why.clone())),
+            State::Waiting { .. } => None,
+        }
+    }
+
     /// When something about it is due.
     fn deadline(&self) -> Instant {
         let idle = self.used_at + IDLE_MAX;
@@ -335,6 +341,7 @@ mod tests {
         let steps = names.answered(&orders(), instances(1), now);
         assert_eq!(steps, [Step::Publish(orders(), instances(1), Origin::Registry)]);
         assert!(names.unsaved);
+        assert_eq!(names.lookup(&orders(), now), steps, "who asks again has not heard it");
     }
 
     #[test]
