@@ -22,9 +22,9 @@ use tracing::error;
 
 use crate::balancer::{Selection, Upstream};
 use crate::health::{Check, Health, Verdict};
-use crate::registry::Source;
 use crate::registry::instance::{Identity, Registration};
 use crate::registry::watcher::{self, Memory, Order, Watcher};
+use crate::registry::{COMMANDS_WAITING_MAX, Source};
 use crate::route::{Ledger, RouteTable};
 use crate::snapshot::port::ControlPort;
 use crate::snapshot::stats::Board;
@@ -64,7 +64,7 @@ pub struct ControlSettings {
     pub health_checks: Vec<Check>,
     /// Where the last good state is kept; a directory of this mesher alone. None: nowhere.
     pub state_dir: Option<PathBuf>,
-    /// Services known at a time, [`SERVICES_MAX`] unless there is a reason.
+    /// Services known at a time, [`SERVICES_MAX`] unless there is a reason; 1 to 2048.
     pub services_max: usize,
     /// The shards' counters: services that are no longer called are forgotten.
     pub board: Arc<Board>,
@@ -214,7 +214,8 @@ impl Roots {
             selection,
             upstream: settings.upstream,
             state: settings.state_dir.map(|dir| (dir, Key { registry, app, environment })),
-            services_max: settings.services_max,
+            // All of them are repeated to a new source at once, with room left for other commands.
+            services_max: settings.services_max.clamp(1, COMMANDS_WAITING_MAX / 2),
             requests: settings.board,
         };
         let memory = Memory::load(&settings_of_watcher, &status);
@@ -288,3 +289,6 @@ async fn run(
     futures::future::select(lives, stopped).await;
     roots.memory.borrow_mut().save(&roots.settings);
 }
+
+#[cfg(test)]
+mod tests;

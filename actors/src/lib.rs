@@ -16,5 +16,6 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 
+mod one_line;
 mod route;
 mod web_thread;

@@ -135,7 +135,7 @@ pub fn save(dir: &Path, key: &Key, saved: &Saved) -> Result<(), StateError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use super::*;
     use crate::registry::instance::{Status, Zone};

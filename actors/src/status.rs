@@ -197,7 +197,8 @@ impl Status {
 
 impl RegistryStatus {
     fn unready(&self) -> Option<String> {
-        if self.last_success_s.is_some() || self.from_disk.is_some() {
+        let on_disk = self.from_disk.as_ref().is_some_and(|disk| disk.services > 0);
+        if self.last_success_s.is_some() || on_disk {
             return None;
         }
         let why = match &self.reach {
@@ -210,6 +211,8 @@ impl RegistryStatus {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use super::*;
 
     fn status(change: impl FnOnce(&mut Status)) -> Status {
@@ -241,8 +244,9 @@ mod tests {
 
     #[test]
     fn a_last_good_state_on_disk_makes_ready() {
-        let status = status(|s| s.registry.from_disk = Some(DiskStatus { saved_s: 1, services: 1 }));
-        assert!(status.readiness().is_empty());
+        let with = |services| status(|s| s.registry.from_disk = Some(DiskStatus { saved_s: 1, services }));
+        assert!(with(1).readiness().is_empty());
+        assert_eq!(with(0).readiness().len(), 1, "unless there is nothing in it");
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Together {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use std::cell::RefCell;
     use std::rc::Rc;

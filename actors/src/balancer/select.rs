@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::Upstream;
 use super::version::Version;
+use crate::one_line::one_line;
 use crate::registry::endpoint::{self, EndpointError};
 use crate::registry::instance::{Identity, Instance, Status};
 use crate::snapshot::{Endpoint, Protocol, Service};
@@ -80,7 +81,7 @@ pub(super) fn select(
     let service = Service {
         name: name.clone(),
         app: selection.app.clone(),
-        left_out: left_out.sentence(&version).into(),
+        left_out: one_line(&left_out.sentence(&version)).into(),
         version,
         strategy: upstream.strategy,
         endpoints: in_order(candidates.into_iter().flat_map(|c| c.endpoints).collect()),
@@ -182,7 +183,7 @@ impl LeftOut {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
 

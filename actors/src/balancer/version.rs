@@ -95,6 +95,8 @@ fn compare_suffixes(one: &str, two: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -16,6 +16,8 @@ use crate::status::{CheckStatus, StatusBoard};
 
 /// From a failed check to the next, at most.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// From one check to the next, at least, whatever the configuration says: a check costs the service, too.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Makes all checks, each at its own pace, and tells the watcher when the verdict changes.
 ///
@@ -50,7 +52,8 @@ impl Health {
             (check, client, result)
         };
         ctx.spawn(run.into_actor(self).map(move |(check, client, result), actor, ctx| {
-            let wait = if result.is_ok() { check.interval } else { check.interval.min(RETRY_AFTER) };
+            let interval = check.interval.max(INTERVAL_MIN);
+            let wait = if result.is_ok() { interval } else { interval.min(RETRY_AFTER) };
             actor.result(index, &check, result, ctx);
             ctx.run_later(wait, move |actor, ctx| actor.run(index, client, ctx));
         }));
@@ -86,5 +89,65 @@ impl Actor for Health {
         for index in 0..self.checks.len() {
             self.run(index, client.clone(), ctx);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use std::cell::Cell;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::probe::Probe;
+    use super::*;
+    use crate::registry::instance::Status;
+
+    struct Ear(flume::Sender<Status>);
+
+    impl Actor for Ear {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<SetStatus> for Ear {
+        type Result = ();
+
+        fn handle(&mut self, SetStatus(status): SetStatus, _: &mut Self::Context) {
+            self.0.send(status).unwrap();
+        }
+    }
+
+    /// A local service that answers with the status in the cell.
+    async fn service(listener: TcpListener, status: Rc<Cell<u16>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let head = format!("HTTP/1.1 {} X\r\nContent-Length: 0\r\n\r\n", status.get());
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    }
+
+    #[actix::test]
+    async fn the_watcher_hears_of_a_service_that_breaks_and_of_its_recovery() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, answered) = (listener.local_addr().unwrap(), Rc::new(Cell::new(500)));
+        actix_rt::spawn(service(listener, answered.clone()));
+        let (hear, heard) = flume::unbounded();
+        let board = StatusBoard::new();
+        let check = |probe| Check { address, probe, interval: Duration::ZERO };
+        let checks = [check(Probe::Tcp), check(Probe::rest("/", Some(200), None).unwrap())];
+        let verdict = Rc::new(RefCell::new(Verdict::new(checks.len())));
+        Health::new(Rc::new(checks), verdict, Ear(hear).start().recipient(), board.clone()).start();
+
+        let next = || tokio::time::timeout(Duration::from_secs(10), heard.recv_async());
+        assert_eq!(next().await.unwrap(), Ok(Status::Down));
+        let shown = board.read().health_checks;
+        assert_eq!(shown[1].why, "answered 500 instead of 200");
+        assert_eq!((shown[1].healthy, &*shown[1].target), (Some(false), &*format!("http://{address}/")));
+        answered.set(200);
+        assert_eq!(next().await.unwrap(), Ok(Status::Up));
+        assert_eq!(board.read().health_checks[1].healthy, Some(true));
     }
 }

@@ -20,7 +20,7 @@ pub struct Check {
     pub address: SocketAddr,
     /// What is looked at.
     pub probe: Probe,
-    /// From one check to the next; after a failure less.
+    /// From one check to the next, at least 100 ms; after a failure at most 5 s.
     pub interval: Duration,
 }
 
@@ -150,7 +150,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;

@@ -40,6 +40,8 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -84,7 +84,7 @@ fn port_number(port: &str) -> Result<u16, EndpointError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Registries: who offers which service, and telling others about ours.
 //!
 //! A [`Source`] talks to one registry in its own words and translates into the types of [`instance`]; it knows
-//! nothing of balancing, versions preferred, or snapshots. The [`watcher`] owns a source: it starts it from a
+//! nothing of balancing, versions preferred, or snapshots. The `watcher` owns a source: it starts it from a
 //! factory, starts it again with backoff when it ends, and keeps the last good answer, on disk too.
 //!
 //! ```text

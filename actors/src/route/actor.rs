@@ -68,8 +68,13 @@ impl Ledger {
         Self { table: Table::default(), outlets: ports.into_iter().map(Outlet::new).collect() }
     }
 
-    /// Offers every shard what it has not been given; true if one could not take it.
-    fn publish(&mut self) -> bool {
+    /// True if there is something that a shard has not been given.
+    fn has_news(&self) -> bool {
+        self.table.has_changed() || self.outlets.iter().any(Outlet::is_behind)
+    }
+
+    /// Offers every shard what it has not been given.
+    fn publish(&mut self) {
         if self.table.has_changed() {
             let snapshot = self.table.publish();
             for outlet in &mut self.outlets {
@@ -80,7 +85,6 @@ impl Ledger {
         for outlet in &mut self.outlets {
             outlet.offer(&latest);
         }
-        self.outlets.iter().any(Outlet::is_behind)
     }
 }
 
@@ -97,7 +101,7 @@ impl RouteTable {
 
     /// Publishes now, or when the last publication is long enough ago.
     fn publish_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.publication_due {
+        if self.publication_due || !self.ledger.borrow().has_news() {
             return;
         }
         let since = self.published_at.map_or(PUBLISH_EVERY, |at| at.elapsed());
@@ -118,8 +122,8 @@ impl RouteTable {
     fn publish(&mut self, ctx: &mut Context<Self>) {
         self.published_at = Some(Instant::now());
         let mut ledger = self.ledger.borrow_mut();
-        let behind = ledger.publish();
-        let version = ledger.table.published.version;
+        ledger.publish();
+        let (version, behind) = (ledger.table.published.version, ledger.has_news());
         drop(ledger);
         self.board.update(|status| status.snapshot_version = version);
         if behind {
@@ -163,14 +167,8 @@ impl Handler<Resolved> for RouteTable {
     type Result = ();
 
     fn handle(&mut self, resolved: Resolved, ctx: &mut Self::Context) {
-        let changed = {
-            let table = &mut self.ledger.borrow_mut().table;
-            table.set(&resolved.service, resolved.resolution);
-            table.has_changed()
-        };
-        if changed {
-            self.publish_soon(ctx);
-        }
+        self.ledger.borrow_mut().table.set(&resolved.service, resolved.resolution);
+        self.publish_soon(ctx);
     }
 }
 

@@ -10,4 +10,6 @@ mod actor;
 mod outlet;
 mod table;
 
+#[cfg(test)]
+pub(crate) use actor::PUBLISH_EVERY;
 pub(crate) use actor::{Ledger, Resolved, RouteTable, Wanted};

@@ -24,7 +24,7 @@ pub(super) struct Place {
 ///   |       ^
 /// ```
 pub(super) fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
-    let Place { line, column } = place;
+    let Place { line, column } = place.within(text);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let mut out = format!("{message}\n{margin}--> {}:{line}:{column}", path.display());
@@ -36,6 +36,20 @@ pub(super) fn render(path: &Path, text: &str, place: Place, message: &str) -> St
     // Writing to a String cannot fail.
     let _ = write!(out, "\n{number} | {}\n{margin} | {blank}^", shown.trim_end());
     out
+}
+
+// === impl Place ===
+
+impl Place {
+    /// A place behind the end of the text (something is missing there) becomes the end of its last line.
+    fn within(self, text: &str) -> Self {
+        let lines = text.lines().count();
+        if self.line <= lines {
+            return self;
+        }
+        let column = text.lines().next_back().map_or(0, |last| last.trim_end().chars().count()) + 1;
+        Self { line: lines.max(1), column }
+    }
 }
 
 /// A blank for what would move the caret, or do things to a terminal.
@@ -60,8 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn a_place_behind_the_end_is_named_without_a_line() {
-        check("a: 1\n", 7, 1, "wrong\n --> r.yaml:7:1");
+    fn a_place_behind_the_end_is_the_end_of_the_last_line() {
+        check("a: [\n", 2, 1, "wrong\n --> r.yaml:1:5\n1 | a: [\n  |     ^");
+        check("", 1, 1, "wrong\n --> r.yaml:1:1");
     }
 
     #[test]

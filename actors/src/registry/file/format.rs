@@ -1,10 +1,12 @@
 //! Reads `registry.yaml`. Pure; the one place that knows its keys.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::caret::{Place, render};
 use crate::registry::endpoint;
@@ -12,13 +14,15 @@ use crate::registry::instance::{Instance, Status, Zone};
 
 /// Instances in a file: those of a thousand services are more than anybody writes by hand, and they are all kept.
 const INSTANCES_MAX: usize = 10_000;
+/// Complaints about one file; each costs a search in it, and more help nobody.
+const COMPLAINTS_MAX: usize = 20;
 
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Registry {
     /// Instances by service, in the order of the file.
     pub(super) services: BTreeMap<Arc<str>, Vec<Arc<Instance>>>,
-    /// What is wrong in it without making it useless, each with its place.
+    /// What is wrong in it without making it useless, each with its place; the first [`COMPLAINTS_MAX`].
     pub(super) complaints: Vec<String>,
 }
 
@@ -29,13 +33,14 @@ pub(super) struct Defaults {
     pub(super) environment: Arc<str>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
+    #[serde(default, deserialize_with = "unique")]
     services: Option<BTreeMap<String, Option<Vec<Entry>>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     #[serde(default = "first_version")]
@@ -45,11 +50,12 @@ struct Entry {
     #[serde(default)]
     status: StatusWord,
     endpoints: Vec<String>,
+    #[serde(default, deserialize_with = "unique")]
     properties: Option<BTreeMap<String, String>>,
     zone: Option<ZoneWords>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ZoneWords {
     #[serde(default)]
@@ -59,7 +65,7 @@ struct ZoneWords {
 }
 
 /// As service-center spells them, in either case.
-#[derive(Deserialize, Default, Clone, Copy)]
+#[derive(serde::Deserialize, Default, Clone, Copy)]
 enum StatusWord {
     #[default]
     #[serde(rename = "UP", alias = "up")]
@@ -112,6 +118,40 @@ pub(super) fn parse(path: &Path, text: &str, defaults: &Defaults) -> Result<Regi
     Ok(registry)
 }
 
+/// A map, or nothing, that says each key once: of two entries for a service one would be lost without a word.
+fn unique<'de, D, V>(deserializer: D) -> Result<Option<BTreeMap<String, V>>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    struct Unique<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Unique<V> {
+        type Value = Option<BTreeMap<String, V>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = entries.next_entry::<String, V>()? {
+                if map.contains_key(&key) {
+                    return Err(A::Error::custom(format!("`{key}` is there twice; put all of it under one")));
+                }
+                map.insert(key, value);
+            }
+            Ok(Some(map))
+        }
+    }
+
+    deserializer.deserialize_any(Unique(PhantomData))
+}
+
 /// Nothing but comments and document markers, which deserialises as null.
 fn is_empty(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
@@ -131,6 +171,9 @@ impl Registry {
     /// Takes note of an address that cannot be used.
     fn complain(&mut self, path: &Path, text: &str, address: &str) {
         let Err(why) = endpoint::parse(address) else { return };
+        if self.complaints.len() == COMPLAINTS_MAX {
+            return;
+        }
         let message = format!("address {address:?} is skipped: {why}");
         let place = text.lines().enumerate().find_map(|(n, line)| {
             let before = line.get(..line.find(address)?)?;
@@ -180,7 +223,7 @@ impl From<StatusWord> for Status {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
 
@@ -240,6 +283,22 @@ mod tests {
         assert!(error.ends_with("4 |       endpoint: [x]\n  |       ^"), "{error}");
         let error = parse("services:\n  orders: [\n").unwrap_err();
         assert!(error.contains("--> registry.yaml:") && error.contains('^'), "{error}");
+    }
+
+    #[test]
+    fn what_is_there_twice_is_a_mistake() {
+        let error = parse("services:\n  a: []\n  b: []\n  a: []\n").unwrap_err();
+        assert!(
+            error.starts_with("services: `a` is there twice") && error.contains("--> registry.yaml:"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_thousand_bad_addresses_are_not_a_thousand_complaints() {
+        let bad = "      - rest://nowhere\n".repeat(1000);
+        let registry = parse(&format!("services:\n  orders:\n    - endpoints:\n{bad}")).unwrap();
+        assert_eq!(registry.complaints.len(), COMPLAINTS_MAX);
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl FileSource {
         match read_as {
             Ok(registry) => self.replace(registry).await,
             Err(why) => {
-                warn!("{why}");
+                warn_by_line(&why);
                 self.tell(Event::Reachable(Err(why))).await
             }
         }
@@ -171,7 +171,7 @@ impl FileSource {
 
     async fn replace(&mut self, registry: Registry) -> Result<(), SourceError> {
         for complaint in &registry.complaints {
-            warn!("{complaint}");
+            warn_by_line(complaint);
         }
         info!(path = %self.path.display(), services = registry.services.len(), "registry file read");
         let old = self.registry.replace(registry);
@@ -212,6 +212,11 @@ fn answer(registry: &Registry, service: &str) -> Answer {
     registry.services.get(service).cloned().map_or(Answer::NoSuchService, Answer::Instances)
 }
 
+/// A log escapes what ends a line, and the caret would stand nowhere.
+fn warn_by_line(text: &str) {
+    text.lines().for_each(|line| warn!("{line}"));
+}
+
 fn read(path: &Path) -> Result<String, String> {
     let name = path.display();
     let io_error = |error: io::Error| {
@@ -222,6 +227,11 @@ fn read(path: &Path) -> Result<String, String> {
         }
     };
     let mut bytes = Vec::new();
+    // A pipe would be waited for, and with it everything on this thread.
+    let is_file = path.metadata().map_err(io_error)?.is_file();
+    if !is_file {
+        return Err(format!("{name} is not a file"));
+    }
     File::open(path).and_then(|file| file.take(SIZE_MAX + 1).read_to_end(&mut bytes)).map_err(io_error)?;
     if bytes.len() as u64 > SIZE_MAX {
         return Err(format!("{name} has more than {SIZE_MAX} bytes"));
@@ -296,7 +306,7 @@ impl NextLook {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -415,9 +425,9 @@ mod tests {
     #[actix::test]
     async fn a_broken_file_keeps_the_last_good_one_and_says_so_with_a_caret() {
         let bench = Bench::with_file().await;
-        fs::write(bench.path(), "services:\n  orders: {]\n").unwrap();
+        fs::write(bench.path(), "services:\n  orders: [}\n").unwrap();
         let why = bench.expect_unreachable().await;
-        assert!(why.contains("registry.yaml:2:12\n2 |   orders: {]\n  |            ^"), "{why}");
+        assert!(why.contains("registry.yaml:2:12\n2 |   orders: [}\n  |            ^"), "{why}");
         bench.ask("orders");
         bench.expect_port(1).await;
         // Repaired: reachable again, and no answer since none changed.
@@ -446,6 +456,9 @@ mod tests {
         assert!(bench.expect_unreachable().await.ends_with("has more than 1048576 bytes"));
         fs::write(bench.path(), b"services: \xff").unwrap();
         assert!(bench.expect_unreachable().await.ends_with("is not UTF-8 from byte 10"));
+        fs::remove_file(bench.path()).unwrap();
+        fs::create_dir(bench.path()).unwrap();
+        assert!(bench.expect_unreachable().await.ends_with("is not a file"));
     }
 
     #[actix::test]

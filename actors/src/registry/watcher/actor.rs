@@ -2,60 +2,31 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures::StreamExt as _;
 use futures::channel::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::memory::{Memory, Settings, now_s, requests};
 use super::names::{IDLE_CHECK_EVERY, Names, Step};
-use crate::balancer::{Balancer, Selection, Upstream, Word};
+use crate::balancer::{Balancer, Word};
+use crate::one_line::one_line;
 use crate::registry::instance::{Registration, Status};
-use crate::registry::{COMMANDS_WAITING_MAX, Command, EVENTS_WAITING_MAX, Event, RegistrationState, Source};
+use crate::registry::{COMMANDS_WAITING_MAX, Command, EVENTS_WAITING_MAX, Event, RegistrationState};
 use crate::route::{Resolved, Wanted};
-use crate::snapshot::stats::{Board, Direction};
-use crate::state::{self, Key, Saved, StateError};
-use crate::status::{DiskStatus, Reach, StatusBoard};
+use crate::status::{Reach, StatusBoard};
 use crate::supervisor::{Backoff, Report, Together, supervise};
 
 /// Between two lives of a source. It reconnects by itself where its protocol says how, so a death is rare.
 const SOURCE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(30) };
 /// From a change to its being written: changes come in bursts, and the file is only for the next start.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
-/// Service that the numbers of services beyond the bound of the metrics are counted for.
-const OVERFLOW: &str = "__overflow__";
-
-/// How a watcher works.
-pub(crate) struct Settings {
-    /// Makes a source.
-    pub(crate) source: Box<dyn Fn() -> Box<dyn Source>>,
-    /// Whose instances are called.
-    pub(crate) selection: Selection,
-    /// What the configuration says of a service.
-    pub(crate) upstream: Arc<dyn Fn(&str) -> Upstream + Send + Sync>,
-    /// Where and under which key the last good state is kept.
-    pub(crate) state: Option<(PathBuf, Key)>,
-    /// Most names to know at a time.
-    pub(crate) services_max: usize,
-    /// Tells which services are called.
-    pub(crate) requests: Arc<Board>,
-}
-
-/// What outlives the actor: names, their last good answers, and what the registry is to know of us.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    names: Names,
-    registration: Option<Arc<Registration>>,
-    /// The status our instance is to have, if anybody has said so.
-    status: Option<Status>,
-    /// The last failure to write, so that it is not said each second.
-    save_failure: Option<String>,
-}
 
 /// Owns the source and knows what is watched.
 ///
@@ -70,6 +41,8 @@ pub(crate) struct Watcher {
     board: Arc<StatusBoard>,
     balancers: HashMap<Arc<str>, Addr<Balancer>>,
     source: Option<flume::Sender<Command>>,
+    /// The source's task, which ends with this actor; its own, so that the source runs while the actor waits.
+    task: JoinSet<()>,
     tick: Option<(Instant, SpawnHandle)>,
     save_due: bool,
 }
@@ -97,54 +70,6 @@ enum FromSource {
     Died(String),
 }
 
-// === impl Memory ===
-
-impl Memory {
-    /// Begins with what is on disk.
-    pub(crate) fn load(settings: &Settings, board: &StatusBoard) -> Self {
-        let mut names = Names::new(settings.services_max);
-        match settings.state.as_ref().map(|(dir, key)| state::load(dir, key)) {
-            Some(Ok(Some(Saved { saved_s, services }))) => {
-                info!(services = services.len(), saved_s, "last good state found on disk");
-                let from_disk = DiskStatus { saved_s, services: services.len() };
-                board.update(|status| status.registry.from_disk = Some(from_disk));
-                names.restore(services, Instant::now());
-            }
-            Some(Err(error)) => warn!(%error, "last good state on disk is ignored"),
-            Some(Ok(None)) | None => {}
-        }
-        Self { names, registration: None, status: None, save_failure: None }
-    }
-
-    /// Writes the last good state to disk, if it is not there already.
-    pub(crate) fn save(&mut self, settings: &Settings) {
-        let Some((dir, key)) = settings.state.as_ref().filter(|_| self.names.unsaved) else { return };
-        self.names.unsaved = false;
-        let saved = Saved { saved_s: now_s(), services: self.names.good() };
-        let failure = state::save(dir, key, &saved).err().as_ref().map(StateError::to_string);
-        if let Some(error) = failure.as_ref().filter(|_| failure != self.save_failure) {
-            warn!(%error, "last good state cannot be written; a start without the registry will know nothing");
-        }
-        self.save_failure = failure;
-    }
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Requests counted so far, as a function of the service.
-fn requests(board: &Board) -> impl Fn(&str) -> u64 + use<> {
-    let mut counts = HashMap::<Arc<str>, u64>::new();
-    for series in board.all_series().iter().filter(|series| series.labels.direction == Direction::Outgoing) {
-        let requests: u64 = series.latency.buckets().iter().sum();
-        *counts.entry(series.labels.service.clone()).or_default() += requests;
-    }
-    // Services beyond the bound are counted together, and are called if any of them is.
-    let overflow = counts.get(OVERFLOW).copied().unwrap_or(0);
-    move |service| counts.get(service).copied().unwrap_or(0) + overflow
-}
-
 // === impl Watcher ===
 
 impl Watcher {
@@ -163,6 +88,7 @@ impl Watcher {
             board,
             balancers: HashMap::new(),
             source: None,
+            task: JoinSet::new(),
             tick: None,
             save_due: false,
         }
@@ -216,7 +142,7 @@ impl Watcher {
         let (board, service) = (self.board.clone(), name.clone());
         actix_rt::spawn(Together::alone(ctx, balancer, move |report| {
             if let Report::Died { death, .. } = &report {
-                error!(%service, %death, "a balancer died; its last word stays until the registry's next answer");
+                error!(%service, %death, "a balancer died; its last word stays until there is a new one");
             }
             board.count("balancer", &report);
         }));
@@ -285,7 +211,7 @@ impl Watcher {
         let reach = Reach::Unreachable(why.clone());
         let was = self.board.update(|status| std::mem::replace(&mut status.registry.reach, reach.clone()));
         if was != reach {
-            warn!(%why, "the registry cannot be reached; the last good answers stay");
+            warn!(why = one_line(&why), "the registry cannot be reached; the last good answers stay");
         }
         self.change(ctx, |names, now| names.unreachable(&why, now));
     }
@@ -318,7 +244,7 @@ impl Watcher {
         });
     }
 
-    fn start_source(&self, ctx: &mut Context<Self>) {
+    fn start_source(&mut self, ctx: &mut Context<Self>) {
         let (events, received) = flume::bounded(EVENTS_WAITING_MAX);
         ctx.add_message_stream(received.into_stream().map(FromSource::Event));
         let (settings, me, board) = (self.settings.clone(), ctx.address(), self.board.clone());
@@ -340,7 +266,7 @@ impl Watcher {
             }
             board.count("registry source", &report);
         };
-        ctx.spawn(supervise(SOURCE_BACKOFF, report, life).into_actor(self));
+        self.task.spawn_local(supervise(SOURCE_BACKOFF, report, life));
     }
 
     fn withdraw(&mut self, done: flume::Sender<Result<(), String>>, ctx: &mut Context<Self>) {

@@ -3,6 +3,8 @@
 //! What is watched, and until when, is decided by a pure table; the actor around it moves messages and timers.
 
 mod actor;
+mod memory;
 mod names;
 
-pub(crate) use actor::{Memory, Order, SetStatus, Settings, Watcher};
+pub(crate) use actor::{Order, SetStatus, Watcher};
+pub(crate) use memory::{Memory, Settings};

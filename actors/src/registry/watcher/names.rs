@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::one_line::one_line;
 use crate::registry::Answer;
 use crate::registry::instance::Instance;
 use crate::state::Services;
@@ -32,6 +33,9 @@ pub(super) const FIRST_ANSWER_WAIT: Duration = Duration::from_secs(1);
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often it is looked for services that are no longer called.
 pub(super) const IDLE_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// A name that has no answer for this long makes room for another one. Not sooner, or a client that makes names up
+/// would have the source told to watch and forget faster than it can.
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
 /// Longest service name, bytes: service-center's own bound.
 const NAME_LEN_MAX: usize = 128;
 
@@ -102,12 +106,14 @@ impl Names {
     pub(super) fn lookup(&mut self, name: &Arc<str>, now: Instant) -> Vec<Step> {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.used_at = now;
-            if let State::Waiting { since: since @ None, .. } = &mut entry.state {
-                *since = Some(now);
-            }
+            match &mut entry.state {
+                State::Waiting { since, .. } => since.get_or_insert(now),
+                // Who asks has not heard it, or not yet.
+                State::Good(..) | State::Absent { .. } => return entry.said(name).into_iter().collect(),
+            };
             return self.unreachable.clone().map_or_else(Vec::new, |why| self.settle(name, why, now));
         }
-        let Some(mut steps) = self.make_room() else {
+        let Some(mut steps) = self.make_room(now) else {
             // Nothing may be kept of it; the request that waits times out on its shard.
             self.refused += 1;
             return Vec::new();
@@ -131,7 +137,6 @@ impl Names {
     pub(super) fn answered(&mut self, name: &Arc<str>, answer: Answer, now: Instant) -> Vec<Step> {
         // Answers may be on their way when their name is forgotten.
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
-        let was_good = matches!(entry.state, State::Good(..) | State::Waiting { disk: Some(_), .. });
         match answer {
             Answer::Instances(instances) => {
                 self.unsaved = true;
@@ -139,7 +144,7 @@ impl Names {
                 vec![Step::Publish(name.clone(), Answer::Instances(instances), Origin::Registry)]
             }
             Answer::NoSuchService => {
-                self.unsaved |= was_good;
+                self.unsaved |= entry.kept().is_some();
                 let why: Arc<str> = "the registry does not know it".into();
                 entry.state = State::Absent { why: why.clone(), until: now + ABSENT_TTL, finally: true };
                 vec![Step::Absent(name.clone(), why)]
@@ -154,7 +159,7 @@ impl Names {
 
     /// The registry does not answer: what is known from disk is said, and waiting requests are told.
     pub(super) fn unreachable(&mut self, why: &str, now: Instant) -> Vec<Step> {
-        let why: Arc<str> = format!("the registry cannot be reached: {why}").into();
+        let why: Arc<str> = one_line(&format!("the registry cannot be reached: {why}")).into();
         self.unreachable = Some(why.clone());
         let names: Vec<_> = self.entries.keys().cloned().collect();
         names.iter().flat_map(|name| self.settle(name, why.clone(), now)).collect()
@@ -194,35 +199,25 @@ impl Names {
 
     /// Everything said so far, for listeners that start anew.
     pub(super) fn said(&self) -> Vec<Step> {
-        let say = |(name, entry): (&Arc<str>, &Entry)| match &entry.state {
-            State::Good(instances, origin) => {
-                Some(Step::Publish(name.clone(), Answer::Instances(instances.clone()), *origin))
-            }
-            State::Absent { why, .. } => Some(Step::Absent(name.clone(), why.clone())),
-            State::Waiting { .. } => None,
-        };
-        self.entries.iter().filter_map(say).collect()
+        self.entries.iter().filter_map(|(name, entry)| entry.said(name)).collect()
     }
 
     /// The last good answers.
     pub(super) fn good(&self) -> Services {
-        let good = |entry: &Entry| match &entry.state {
-            State::Good(instances, _) | State::Waiting { disk: Some(instances), .. } => {
-                Some(instances.clone())
-            }
-            _ => None,
-        };
-        self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), good(entry)?))).collect()
+        self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.kept()?.clone()))).collect()
     }
 
-    /// Room for one more, made by forgetting the name without instances that was not wanted for longest; none if all
-    /// have some.
-    fn make_room(&mut self) -> Option<Vec<Step>> {
+    /// Room for one more, made by forgetting the longest not wanted of the names that may be; none if there is none.
+    fn make_room(&mut self, now: Instant) -> Option<Vec<Step>> {
         if self.entries.len() < self.services_max {
             return Some(Vec::new());
         }
-        let poor = |entry: &Entry| !matches!(entry.state, State::Good(..));
-        let oldest = self.entries.iter().filter(|(_, e)| poor(e)).min_by_key(|(_, e)| e.used_at)?.0.clone();
+        let may_go = |entry: &Entry| match entry.state {
+            State::Absent { finally: true, .. } => true,
+            _ => entry.kept().is_none() && entry.used_at + UNANSWERED_MAX <= now,
+        };
+        let oldest = self.entries.iter().filter(|(_, entry)| may_go(entry));
+        let oldest = oldest.min_by_key(|(_, entry)| entry.used_at)?.0.clone();
         Some(self.remove(&oldest))
     }
 
@@ -259,7 +254,7 @@ impl Names {
 
     fn remove(&mut self, name: &Arc<str>) -> Vec<Step> {
         let removed = self.entries.remove(name);
-        self.unsaved |= removed.is_some_and(|entry| matches!(entry.state, State::Good(..)));
+        self.unsaved |= removed.is_some_and(|entry| entry.kept().is_some());
         vec![Step::Forget(name.clone()), Step::Silence(name.clone())]
     }
 }
@@ -267,6 +262,26 @@ impl Names {
 // === impl Entry ===
 
 impl Entry {
+    /// The last good answer, said or not.
+    fn kept(&self) -> Option<&Vec<Arc<Instance>>> {
+        match &self.state {
+            State::Good(instances, _) => Some(instances),
+            State::Waiting { disk, .. } => disk.as_ref(),
+            State::Absent { .. } => None,
+        }
+    }
+
+    /// What was said of it last.
+    fn said(&self, name: &Arc<str>) -> Option<Step> {
+        match &self.state {
+            State::Good(instances, origin) => {
+                Some(Step::Publish(name.clone(), Answer::Instances(instances.clone()), *origin))
+            }
+            State::Absent { why, .. } => Some(Step::Absent(name.clone(), why.clone())),
+            State::Waiting { .. } => None,
+        }
+    }
+
     /// When something about it is due.
     fn deadline(&self) -> Instant {
         let idle = self.used_at + IDLE_MAX;
@@ -291,7 +306,7 @@ fn is_service_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
 
@@ -326,6 +341,7 @@ mod tests {
         let steps = names.answered(&orders(), instances(1), now);
         assert_eq!(steps, [Step::Publish(orders(), instances(1), Origin::Registry)]);
         assert!(names.unsaved);
+        assert_eq!(names.lookup(&orders(), now), steps, "who asks again has not heard it");
     }
 
     #[test]
@@ -417,16 +433,21 @@ mod tests {
 
     #[test]
     fn when_full_names_without_instances_make_room_and_others_do_not() {
-        let (mut names, now) = (Names::new(2), Instant::now());
+        let (mut names, mut now) = (Names::new(2), Instant::now());
         names.lookup(&orders(), now);
         names.answered(&orders(), instances(1), now);
-        names.lookup(&"typo".into(), now);
+        names.lookup(&"slow".into(), now);
+        assert_eq!((names.lookup(&"typo".into(), now), names.refused), (vec![], 1), "an answer may come yet");
+        now += UNANSWERED_MAX;
+        assert_eq!(names.lookup(&"typo".into(), now).len(), 3);
+        names.answered(&"typo".into(), Answer::NoSuchService, now);
         let steps = names.lookup(&"users".into(), now);
         let expected =
             [Step::Forget("typo".into()), Step::Silence("typo".into()), Step::Watch("users".into())];
         assert_eq!(steps, expected);
         names.answered(&"users".into(), instances(1), now);
-        assert_eq!((names.lookup(&"carts".into(), now), names.refused), (vec![], 1));
+        now += UNANSWERED_MAX;
+        assert_eq!((names.lookup(&"carts".into(), now), names.refused), (vec![], 2));
     }
 
     #[test]
