@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
-use tracing::warn;
+use tracing::debug;
 
 use super::discovery::{Find, Node};
 use super::error::CallError;
@@ -171,7 +171,7 @@ impl Client {
             other => return other.map(|body| (first, body)),
         };
         let Some(second) = self.failed(first) else { return Err(error) };
-        warn!(%error, "trying the next address of service-center");
+        debug!(%error, "trying the next address of service-center");
         let answer = self.attempt(second, request(second)).await;
         if matches!(answer, Err(CallError::Unavailable(_))) {
             self.failed(second);

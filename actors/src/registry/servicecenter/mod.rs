@@ -17,6 +17,7 @@ mod backoff;
 mod client;
 mod discovery;
 mod error;
+mod reach;
 mod registrar;
 mod settings;
 mod socket;

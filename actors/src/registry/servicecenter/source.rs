@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::client::Client;
 use super::discovery::{self, Discovery, News, Node};
 use super::error::CallError;
+use super::reach::{Reach, Work};
 use super::registrar::{self, Outcome, Registrar, Verdict};
 use super::settings::{ServiceCenterSettings, draw};
 use super::socket::{Heard, Socket};
@@ -64,7 +65,7 @@ struct Session<'a> {
     link: Link<'a>,
     withdrawals: Vec<oneshot::Sender<Result<(), String>>>,
     reported: RegistrationState,
-    reachable: Option<Result<(), String>>,
+    reach: Reach,
 }
 
 /// The watch socket.
@@ -106,7 +107,7 @@ impl<'a> Session<'a> {
             link: Link::Off,
             withdrawals: Vec::new(),
             reported: RegistrationState::Absent,
-            reachable: None,
+            reach: Reach::default(),
         }
     }
 
@@ -147,6 +148,9 @@ impl<'a> Session<'a> {
         if state != self.reported {
             info!(?state, "our registration with service-center changed");
             self.reported = state.clone();
+            if state == RegistrationState::Absent {
+                self.tell_reachable(Work::Registering, None, None).await?;
+            }
             self.tell(Event::Registration(state)).await?;
         }
         Ok(())
@@ -211,7 +215,12 @@ impl<'a> Session<'a> {
                     self.tell(Event::Answer { service, answer }).await?;
                 }
             }
-            Command::Forget(service) => self.discovery.forget(&service),
+            Command::Forget(service) => {
+                self.discovery.forget(&service);
+                if self.discovery.is_idle() {
+                    self.tell_reachable(Work::Finding, None, None).await?;
+                }
+            }
             Command::Register(registration) => self.registrar.register(registration, now()),
             Command::SetStatus(status) => self.registrar.set_status(status, now()),
             Command::Withdraw(done) => {
@@ -236,7 +245,7 @@ impl<'a> Session<'a> {
             None => {}
         }
         let next = self.registrar.next();
-        self.tell_reachable(error, next).await
+        self.tell_reachable(Work::Registering, error, next).await
     }
 
     async fn found(
@@ -248,7 +257,7 @@ impl<'a> Session<'a> {
         let news = self.discovery.finished(ticket, outcome, now(), draw());
         self.tell_news(news).await?;
         let next = self.discovery.next();
-        self.tell_reachable(error, next).await
+        self.tell_reachable(Work::Finding, error, next).await
     }
 
     async fn heard(&mut self, heard: Heard) -> Result<(), Deaf> {
@@ -302,28 +311,25 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Tells whether service-center answers, when that changes. Being back, it is asked at once for what waits.
-    async fn tell_reachable(&mut self, error: Option<CallError>, next: Option<Instant>) -> Result<(), Deaf> {
-        let reachable = match error.filter(CallError::unreachable) {
-            None => Ok(()),
-            Some(error) => Err(error.to_string()),
-        };
-        if self.reachable.as_ref() == Some(&reachable) {
-            return Ok(());
+    /// Notes how a call went and tells whether service-center answers, when that changes. Once it is back, it is
+    /// asked at once for whatever waits.
+    async fn tell_reachable(
+        &mut self,
+        work: Work,
+        error: Option<CallError>,
+        next: Option<Instant>,
+    ) -> Result<(), Deaf> {
+        let failure = error.filter(CallError::unreachable).map(|error| error.to_string());
+        if self.reach.note(work, failure) {
+            self.registrar.hurry(now());
+            self.discovery.hurry(now());
         }
-        let told = match &reachable {
-            Ok(()) => {
-                self.registrar.hurry(now());
-                Ok(())
-            }
-            Err(why) => {
-                let pause = next.map_or_else(String::new, |next| {
-                    format!("; next try in {:.1} s", next.saturating_duration_since(now()).as_secs_f64())
-                });
-                Err(format!("{why}{pause}"))
-            }
-        };
-        self.reachable = Some(reachable);
+        let Some(reachable) = self.reach.news() else { return Ok(()) };
+        let pause = next.map(|next| next.saturating_duration_since(now()).as_secs_f64());
+        let told = reachable.map_err(|why| match pause {
+            Some(pause) => format!("{why}; next try in {pause:.1} s"),
+            None => why,
+        });
         self.tell(Event::Reachable(told)).await
     }
 
