@@ -26,5 +26,8 @@ mod watch;
 mod watched;
 pub mod wire;
 
+#[cfg(test)]
+mod peer;
+
 pub use settings::{Address, ServiceCenterSettings};
 pub use source::ServiceCenter;
