@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
-use tracing::warn;
+use tracing::debug;
 
 use super::discovery::{Find, Node};
 use super::error::CallError;
@@ -171,7 +171,7 @@ impl Client {
             other => return other.map(|body| (first, body)),
         };
         let Some(second) = self.failed(first) else { return Err(error) };
-        warn!(%error, "trying the next address of service-center");
+        debug!(%error, "trying the next address of service-center");
         let answer = self.attempt(second, request(second)).await;
         if matches!(answer, Err(CallError::Unavailable(_))) {
             self.failed(second);
@@ -284,8 +284,23 @@ fn unavailable(address: &Address, error: &reqwest::Error, timeout: Duration) -> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::peer::{Peer, nobody};
     use super::*;
     use crate::registry::instance::Identity;
+
+    fn find(revision: Option<&str>) -> Find {
+        Find {
+            consumer: Some("c1".into()),
+            app: "default".into(),
+            environment: "".into(),
+            names: vec![("a".into(), revision.map(Into::into))],
+            node: 0,
+        }
+    }
+
+    fn found() -> (u16, String) {
+        (200, r#"{"services":{"notModified":[0]}}"#.into())
+    }
 
     fn client(addresses: &str) -> Client {
         let service =
@@ -333,5 +348,74 @@ mod tests {
             assert!(matches!(judged(status, body), Err(CallError::Unavailable(_))), "{status}");
         }
         assert!(judged(401, r#"{"errorCode":"401204"}"#).unwrap_err().unreachable());
+    }
+
+    #[tokio::test]
+    async fn a_find_goes_out_with_the_headers_of_mesher() {
+        let peer = Peer::start(|_| found());
+        let (node, answer) = client(&peer.address).find(find(Some("r1"))).await.unwrap();
+        assert_eq!((node, answer.not_modified), (0, vec![0]));
+        let request = peer.request();
+        assert!(
+            request.starts_with("POST /v4/p%251/registry/instances/action?type=query HTTP/1.1\r\n"),
+            "{request}"
+        );
+        for header in [
+            "x-domain-name: default",
+            "x-consumerid: c1",
+            "user-agent: mesher/",
+            "content-type: application/json",
+        ] {
+            assert!(request.contains(&format!("\r\n{header}")), "{header} in {request}");
+        }
+        assert!(request.contains(r#""rev":"r1""#), "{request}");
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_asked_once_and_without_the_revisions_of_the_first() {
+        let broken = Peer::start(|_| (500, r#"{"errorCode":"500011","errorMessage":"store"}"#.into()));
+        for first in [nobody(), broken.address.clone()] {
+            let second = Peer::start(|_| found());
+            let client = client(&format!("{first},{}", second.address));
+            let (node, _) = client.find(find(Some("r1"))).await.unwrap();
+            assert_eq!(node, 1);
+            assert!(!second.request().contains("rev"), "a revision of one address means nothing to another");
+            assert_eq!(client.current.get(), 1, "it stays with the one that answers");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_taken_to_another_address() {
+        let first = Peer::start(|_| (400, r#"{"errorCode":"400001","errorMessage":"no"}"#.into()));
+        let client = client(&format!("{},{}", first.address, nobody()));
+        assert!(client.find(find(None)).await.unwrap_err().is(Code::INVALID));
+        assert_eq!(client.current.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_success_without_the_body_it_needs_is_a_failure() {
+        let peer = Peer::start(|_| (200, String::new()));
+        let client = client(&peer.address);
+        let why = client.find(find(None)).await.unwrap_err().to_string();
+        assert!(why.contains("empty") && why.contains(&peer.address), "{why}");
+        let heartbeat = Call::Heartbeat { service: "s1".into(), instance: "i/1".into() };
+        assert_eq!(client.register(heartbeat).await, Ok(None), "a heartbeat needs none");
+        peer.request();
+        assert!(
+            peer.request().starts_with("PUT /v4/p%251/registry/microservices/s1/instances/i%2F1/heartbeat ")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_given_up() {
+        let peer = Peer::start(|_| (200, " ".repeat(wire::ANSWER_LENGTH_MAX + 1)));
+        assert!(matches!(client(&peer.address).find(find(None)).await, Err(CallError::TooLarge(_))));
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_reported_with_address_and_cause() {
+        let address = nobody();
+        let why = client(&address).find(find(None)).await.unwrap_err().to_string();
+        assert!(why.contains(&address) && why.contains("Connection refused"), "{why}");
     }
 }

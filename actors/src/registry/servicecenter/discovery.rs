@@ -21,8 +21,9 @@ use crate::registry::Answer;
 const NAMES_MAX: usize = 10_000;
 /// Most names in one question: a hundred services of a few dozen instances stay well below the largest answer.
 const NAMES_MAX_PER_CALL: usize = 100;
-/// First pause after an error.
+/// First pause after an error, and growth of the ones that follow, up to the refresh interval.
 const ERROR_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const ERROR_PAUSE_FACTOR: f64 = 1.5;
 
 /// Which address of service-center answered; revisions of one mean nothing to another.
 pub(super) type Node = usize;
@@ -71,7 +72,7 @@ pub(super) struct Discovery {
 impl Discovery {
     /// A machine that asks for nothing yet.
     pub(super) const fn new(scope: Scope, now: Instant) -> Self {
-        let backoff = Backoff::new(ERROR_PAUSE_FIRST, 2.0, scope.refresh_interval);
+        let backoff = Backoff::new(ERROR_PAUSE_FIRST, ERROR_PAUSE_FACTOR, scope.refresh_interval);
         Self {
             scope,
             consumer: None,
@@ -106,6 +107,11 @@ impl Discovery {
         self.names.remove(name);
     }
 
+    /// Whether there is no name to ask for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Asks as this service from now on, or as nobody. What we may see depends on it, so everything is asked anew.
     pub(super) fn set_consumer(&mut self, consumer: Option<&Arc<str>>, now: Instant) {
         if self.consumer.as_ref() != consumer {
@@ -119,6 +125,11 @@ impl Discovery {
     /// Asks for everything anew, now.
     pub(super) fn expire_all(&mut self, now: Instant) {
         self.names.values_mut().for_each(|watched| watched.expire(now));
+    }
+
+    /// Service-center is back: ask now what waits for the end of an error.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.not_before = self.not_before.min(now);
     }
 
     /// Service-center knows us: what it did not know were the services.
@@ -182,7 +193,10 @@ impl Discovery {
             Err(error) if error.is(Code::INVALID) || matches!(error, CallError::TooLarge(_)) => {
                 self.not_taken(&names, &error, now, draw)
             }
-            Err(_) => {
+            Err(error) => {
+                if matches!(error, CallError::Refused(_)) {
+                    warn!(%error, "services cannot be looked up; what is known of them is kept");
+                }
                 self.not_before = now + self.backoff.pause(draw);
                 self.names.values_mut().for_each(|watched| watched.revision = None);
                 News::default()
@@ -461,6 +475,18 @@ mod tests {
         assert_eq!(names(&bench.find()), [("a", None)]);
         assert_eq!(bench.now - failed, ERROR_PAUSE_FIRST / 2);
         assert_eq!(bench.answer(&format!(r#""updated":[{}]"#, updated(0, "r1", &["a1"]))), News::default());
+    }
+
+    #[test]
+    fn service_center_being_back_ends_the_pause_after_an_error() {
+        let mut bench = Bench::new(&["a"]);
+        for _ in 0..9 {
+            bench.find();
+            bench.outcome(Err(CallError::Unavailable("gone".into())));
+        }
+        assert!(bench.discovery.next().unwrap() - bench.now > REFRESH / 3);
+        bench.discovery.hurry(bench.now);
+        assert_eq!(bench.discovery.next(), Some(bench.now));
     }
 
     #[test]

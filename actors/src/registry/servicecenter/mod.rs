@@ -17,6 +17,7 @@ mod backoff;
 mod client;
 mod discovery;
 mod error;
+mod reach;
 mod registrar;
 mod settings;
 mod socket;
@@ -24,6 +25,9 @@ mod source;
 mod watch;
 mod watched;
 pub mod wire;
+
+#[cfg(test)]
+mod peer;
 
 pub use settings::{Address, ServiceCenterSettings};
 pub use source::ServiceCenter;

@@ -26,14 +26,17 @@ use crate::registry::instance::{Registration, Status};
 
 /// First pause after a failed registration: a service-center that is just starting is caught early.
 const REGISTER_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Growth of the pauses: after an outage we are back before half of its length has passed again.
+const REGISTER_PAUSE_FACTOR: f64 = 1.5;
 /// Longest pause, as in Mesher: a large fleet must not beat down a service-center that is in trouble.
 const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(180);
 /// Pause after a failed heartbeat: there is time for several before the instance expires.
 const HEARTBEAT_PAUSE: Duration = Duration::from_secs(10);
 /// Pause after a status that could not be set: callers wait for it.
 const STATUS_PAUSE: Duration = Duration::from_secs(2);
-/// Time after registering in which service-center may still deny the instance: its lease is being replaced.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Time after registering in which service-center may still deny the instance: it renews the lease of the one
+/// before, until its cache has taken in the end of that, after 2.3 s.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How long taking the instance out may last: it must not hold up the exit, and four missed heartbeats end the
 /// instance anyway.
 pub(super) const REMOVE_DEADLINE: Duration = Duration::from_secs(5);
@@ -143,7 +146,7 @@ impl Registrar {
             doubt: false,
             under_way: None,
             tickets: 0,
-            backoff: Backoff::new(REGISTER_PAUSE_FIRST, 2.0, REGISTER_PAUSE_MAX),
+            backoff: Backoff::new(REGISTER_PAUSE_FIRST, REGISTER_PAUSE_FACTOR, REGISTER_PAUSE_MAX),
             failure: None,
             removal: None,
         }
@@ -588,7 +591,7 @@ mod tests {
     fn a_registration_that_fails_is_tried_again_soon_and_then_more_rarely() {
         let mut bench = Bench::new();
         bench.registrar.register(registration("rest://10.0.0.5:1"), bench.now);
-        for pause in [0, 1, 1, 2, 4, 8, 16, 32, 64, 90, 90] {
+        for pause in [0, 1, 1, 1, 2, 3, 4, 6, 9, 13, 19, 29, 43, 65, 90, 90] {
             bench.expect(pause, "FindService", unavailable());
         }
         assert_eq!(bench.registrar.state(), RegistrationState::Pending(Some("connection refused".into())));
@@ -615,7 +618,7 @@ mod tests {
         let Call::CreateInstance { instance, status, .. } = bench.call(0, "CreateInstance") else { panic!() };
         assert_eq!((&*instance, status), ("i1", Status::Down));
         bench.answer(Ok(Some("i1".into())));
-        let Call::SetStatus { status, .. } = bench.call(1, "SetStatus") else { panic!() };
+        let Call::SetStatus { status, .. } = bench.call(3, "SetStatus") else { panic!() };
         assert_eq!(status, Status::Down, "a living instance would have kept its status");
     }
 
@@ -633,11 +636,11 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_refused_right_after_registering_is_repeated_a_second_later() {
+    fn a_heartbeat_refused_right_after_registering_is_repeated_before_anything_else() {
         let mut bench = Bench::registered();
         bench.registrar.due = bench.now;
         bench.expect(0, "Heartbeat", refused(Code::NO_INSTANCE));
-        bench.expect(1, "Heartbeat", refused(Code::NO_INSTANCE));
+        bench.expect(3, "Heartbeat", refused(Code::NO_INSTANCE));
         bench.expect(0, "Confirm", Ok(None));
     }
 
@@ -783,8 +786,9 @@ mod tests {
                     },
                     Event::Wait(ms) => bench.now += Duration::from_millis(ms),
                 }
-                if let Some((ticket, _)) = bench.registrar.poll(bench.now) {
-                    call = Some(ticket);
+                match bench.registrar.poll(bench.now) {
+                    Some((ticket, _)) => call = Some(ticket),
+                    None => prop_assert!(bench.registrar.next().is_none_or(|next| next > bench.now), "spins"),
                 }
                 let registrar = &bench.registrar;
                 prop_assert!(!registrar.maybe_there || registrar.service.is_some());

@@ -86,7 +86,7 @@ impl ServiceCenterSettings {
 
 impl Address {
     /// Reads `host:port` or `http://host:port`.
-    fn try_new(text: &str) -> Result<Self, String> {
+    pub(super) fn try_new(text: &str) -> Result<Self, String> {
         const KEY: &str = "servicecomb.registry.address";
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         if scheme.eq_ignore_ascii_case("https") {

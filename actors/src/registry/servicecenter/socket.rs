@@ -80,3 +80,73 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::TcpListener;
+
+    use tokio_tungstenite::tungstenite::accept;
+
+    use super::super::peer::Peer;
+    use super::*;
+
+    async fn open(address: &str) -> Result<Socket, String> {
+        let url =
+            Url::parse(&format!("http://{address}/v4/default/registry/microservices/s1/watcher")).unwrap();
+        Socket::open(&Address::try_new(address).unwrap(), url).await
+    }
+
+    #[tokio::test]
+    async fn texts_are_handed_on_pings_answered_and_the_end_reported() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let mut socket = accept(listener.accept().unwrap().0).unwrap();
+            socket.send(Message::Ping(Vec::new().into())).unwrap();
+            socket.send(Message::text("one")).unwrap();
+            let pong = socket.read().unwrap();
+            socket.send(Message::text("two")).unwrap();
+            pong
+        });
+        let mut socket = open(&address).await.unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 4 {
+            heard.push(socket.next().await);
+        }
+        assert_eq!(
+            heard.drain(..3).collect::<Vec<_>>(),
+            [Heard::Alive, Heard::Text(b"one".into()), Heard::Text(b"two".into())]
+        );
+        assert!(matches!(heard.pop(), Some(Heard::Closed(_))));
+        assert!(server.join().unwrap().is_pong());
+    }
+
+    #[tokio::test]
+    async fn a_frame_beyond_the_limit_ends_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let mut socket = accept(listener.accept().unwrap().0).unwrap();
+            // The client may hang up before all of it is written.
+            let _ = socket.send(Message::text("x".repeat(FRAME_LENGTH_MAX + 1)));
+        });
+        let mut socket = open(&address).await.unwrap();
+        assert!(matches!(socket.next().await, Heard::Closed(_)));
+        drop(socket);
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_upgrade_is_a_failure() {
+        let peer = Peer::start(|_| (200, String::new()));
+        let why = open(&peer.address).await.unwrap_err();
+        assert!(why.contains(&peer.address) && why.contains("200"), "{why}");
+        let request = peer.request();
+        assert!(
+            request.starts_with("GET /v4/default/registry/microservices/s1/watcher HTTP/1.1"),
+            "{request}"
+        );
+        assert!(request.contains("x-domain-name: default"), "{request}");
+    }
+}

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::client::Client;
 use super::discovery::{self, Discovery, News, Node};
 use super::error::CallError;
+use super::reach::{Reach, Work};
 use super::registrar::{self, Outcome, Registrar, Verdict};
 use super::settings::{ServiceCenterSettings, draw};
 use super::socket::{Heard, Socket};
@@ -64,7 +65,7 @@ struct Session<'a> {
     link: Link<'a>,
     withdrawals: Vec<oneshot::Sender<Result<(), String>>>,
     reported: RegistrationState,
-    reachable: Option<Result<(), String>>,
+    reach: Reach,
 }
 
 /// The watch socket.
@@ -106,7 +107,7 @@ impl<'a> Session<'a> {
             link: Link::Off,
             withdrawals: Vec::new(),
             reported: RegistrationState::Absent,
-            reachable: None,
+            reach: Reach::default(),
         }
     }
 
@@ -147,6 +148,9 @@ impl<'a> Session<'a> {
         if state != self.reported {
             info!(?state, "our registration with service-center changed");
             self.reported = state.clone();
+            if state == RegistrationState::Absent {
+                self.reach.note(Work::Registering, None);
+            }
             self.tell(Event::Registration(state)).await?;
         }
         Ok(())
@@ -211,7 +215,12 @@ impl<'a> Session<'a> {
                     self.tell(Event::Answer { service, answer }).await?;
                 }
             }
-            Command::Forget(service) => self.discovery.forget(&service),
+            Command::Forget(service) => {
+                self.discovery.forget(&service);
+                if self.discovery.is_idle() {
+                    self.reach.note(Work::Finding, None);
+                }
+            }
             Command::Register(registration) => self.registrar.register(registration, now()),
             Command::SetStatus(status) => self.registrar.set_status(status, now()),
             Command::Withdraw(done) => {
@@ -236,7 +245,7 @@ impl<'a> Session<'a> {
             None => {}
         }
         let next = self.registrar.next();
-        self.tell_reachable(error, next).await
+        self.tell_reachable(Work::Registering, error, next).await
     }
 
     async fn found(
@@ -248,7 +257,7 @@ impl<'a> Session<'a> {
         let news = self.discovery.finished(ticket, outcome, now(), draw());
         self.tell_news(news).await?;
         let next = self.discovery.next();
-        self.tell_reachable(error, next).await
+        self.tell_reachable(Work::Finding, error, next).await
     }
 
     async fn heard(&mut self, heard: Heard) -> Result<(), Deaf> {
@@ -302,28 +311,25 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Tells whether service-center answers, when that changes. Being back, it is asked at once for what waits.
-    async fn tell_reachable(&mut self, error: Option<CallError>, next: Option<Instant>) -> Result<(), Deaf> {
-        let reachable = match error.filter(CallError::unreachable) {
-            None => Ok(()),
-            Some(error) => Err(error.to_string()),
-        };
-        if self.reachable.as_ref() == Some(&reachable) {
-            return Ok(());
+    /// Notes how a call went and tells whether service-center answers, when that changes. Once it is back, it is
+    /// asked at once for whatever waits.
+    async fn tell_reachable(
+        &mut self,
+        work: Work,
+        error: Option<CallError>,
+        next: Option<Instant>,
+    ) -> Result<(), Deaf> {
+        let failure = error.filter(CallError::unreachable).map(|error| error.to_string());
+        if self.reach.note(work, failure) {
+            self.registrar.hurry(now());
+            self.discovery.hurry(now());
         }
-        let told = match &reachable {
-            Ok(()) => {
-                self.registrar.hurry(now());
-                Ok(())
-            }
-            Err(why) => {
-                let pause = next.map_or_else(String::new, |next| {
-                    format!("; next try in {:.1} s", next.saturating_duration_since(now()).as_secs_f64())
-                });
-                Err(format!("{why}{pause}"))
-            }
-        };
-        self.reachable = Some(reachable);
+        let Some(reachable) = self.reach.news() else { return Ok(()) };
+        let pause = next.map(|next| next.saturating_duration_since(now()).as_secs_f64());
+        let told = reachable.map_err(|why| match pause {
+            Some(pause) => format!("{why}; next try in {pause:.1} s"),
+            None => why,
+        });
         self.tell(Event::Reachable(told)).await
     }
 
@@ -366,4 +372,137 @@ async fn until(wake: Option<Instant>) {
 
 fn now() -> Instant {
     Clock::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::peer::{DEADLINE, Peer, nobody};
+    use super::*;
+    use crate::registry::Answer;
+    use crate::registry::instance::{Identity, Registration, Status};
+
+    struct Bench {
+        source: ServiceCenter,
+        commands: flume::Sender<Command>,
+        receiver: flume::Receiver<Command>,
+        sender: flume::Sender<Event>,
+        events: flume::Receiver<Event>,
+    }
+
+    fn identity() -> Identity {
+        Identity { app: "default".into(), name: "a".into(), version: "1".into(), environment: "".into() }
+    }
+
+    fn bench(address: &str) -> Bench {
+        let interval = Duration::from_secs(30);
+        let settings =
+            ServiceCenterSettings::try_new(address, "default", &identity(), interval, interval, false)
+                .unwrap();
+        let (commands, receiver) = flume::bounded(16);
+        let (sender, events) = flume::bounded(16);
+        Bench { source: ServiceCenter::new(settings), commands, receiver, sender, events }
+    }
+
+    fn registration() -> Command {
+        Command::Register(Arc::new(Registration {
+            service: identity(),
+            cross_app: false,
+            registered_by: "SIDECAR",
+            framework_version: "1",
+            endpoints: vec!["rest://10.0.0.5:1".into()],
+            host_name: "node1".into(),
+            properties: Default::default(),
+            zone: None,
+            status: Status::Up,
+        }))
+    }
+
+    /// Answers as a healthy service-center that knows one provider.
+    fn healthy(request: &str) -> (u16, String) {
+        let instances =
+            r#"{"services":{"updated":[{"index":0,"rev":"r1","instances":[{"instanceId":"p1"}]}]}}"#;
+        let body = match request.split_whitespace().nth(1).unwrap() {
+            path if path.contains("/existence?") => r#"{"serviceId":"s1"}"#,
+            path if path.contains("/action?") => instances,
+            path if path.ends_with("/instances") => r#"{"instanceId":"i1"}"#,
+            _ => "",
+        };
+        (200, body.into())
+    }
+
+    async fn event(events: &flume::Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
+        let next = async {
+            loop {
+                let event = events.recv_async().await.unwrap();
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        };
+        timeout(DEADLINE, next).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_registers_finds_withdraws_and_ends_with_its_commands() {
+        let peer = Peer::start(healthy);
+        let Bench { mut source, commands, receiver, sender, events } = bench(&peer.address);
+        let drive = async move {
+            commands.send(registration()).unwrap();
+            event(
+                &events,
+                |e| matches!(e, Event::Registration(RegistrationState::Registered(id)) if &**id == "i1"),
+            )
+            .await;
+            commands.send(Command::Watch("p".into())).unwrap();
+            let Event::Answer { service, answer } =
+                event(&events, |e| matches!(e, Event::Answer { .. })).await
+            else {
+                panic!()
+            };
+            assert!(matches!(answer, Answer::Instances(instances) if instances.len() == 1));
+            assert_eq!(&*service, "p");
+            let (done, outcome) = oneshot::channel();
+            commands.send(Command::Withdraw(done)).unwrap();
+            assert_eq!(timeout(DEADLINE, outcome).await.unwrap(), Ok(Ok(())));
+            event(&events, |e| matches!(e, Event::Registration(RegistrationState::Absent))).await;
+        };
+        let (ended, ()) = futures::join!(source.run(receiver, sender), drive);
+        ended.unwrap();
+        let calls: Vec<_> =
+            (0..4).map(|_| peer.request().split('?').next().unwrap_or_default().to_string()).collect();
+        assert!(calls.last().is_some_and(|call| call.starts_with("DELETE ")), "{calls:?}");
+    }
+
+    #[tokio::test]
+    async fn service_center_being_away_is_reported_and_does_not_end_it() {
+        let address = nobody();
+        let Bench { mut source, commands, receiver, sender, events } = bench(&address);
+        let drive = async move {
+            commands.send(Command::Watch("p".into())).unwrap();
+            let Event::Reachable(Err(why)) = event(&events, |e| matches!(e, Event::Reachable(_))).await
+            else {
+                panic!()
+            };
+            assert!(
+                why.contains(&address) && why.contains("refused") && why.contains("next try in"),
+                "{why}"
+            );
+            drop(commands);
+        };
+        let (ended, ()) = futures::join!(source.run(receiver, sender), drive);
+        ended.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_nobody_hears_it() {
+        let Bench { mut source, commands, receiver, sender, events } = bench(&nobody());
+        commands.send(Command::Watch("p".into())).unwrap();
+        drop(events);
+        timeout(DEADLINE, source.run(receiver, sender)).await.unwrap().unwrap();
+    }
 }
