@@ -8,9 +8,9 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode, Url};
 use tracing::debug;
 
+use super::call::{Call, Outcome};
 use super::discovery::{Find, Node};
 use super::error::CallError;
-use super::registrar::{Call, Outcome};
 use super::settings::{Address, ServiceCenterSettings};
 use super::wire::{self, Code, FindAnswer};
 

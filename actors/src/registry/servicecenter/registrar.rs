@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, jittered};
-use super::error::CallError;
+use super::call::{Call, Outcome, Ticket, Verdict};
 use super::wire::Code;
 use crate::registry::RegistrationState;
 use crate::registry::instance::{Registration, Status};
@@ -44,40 +44,6 @@ pub(super) const REMOVE_DEADLINE: Duration = Duration::from_secs(5);
 const REMOVE_WAITS_FOR_CREATE: Duration = Duration::from_secs(1);
 /// Pause after a failed try to take the instance out.
 const REMOVE_PAUSE: Duration = Duration::from_millis(500);
-
-/// One thing to ask of service-center. Each may be repeated without harm.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Call {
-    /// Is the service known, under which id?
-    FindService(Arc<Registration>),
-    /// Make the service known.
-    CreateService(Arc<Registration>),
-    /// Make the instance known.
-    CreateInstance { service: Arc<str>, instance: Arc<str>, registration: Arc<Registration>, status: Status },
-    /// Keep the instance.
-    Heartbeat { service: Arc<str>, instance: Arc<str> },
-    /// Set the status of the instance.
-    SetStatus { service: Arc<str>, instance: Arc<str>, status: Status },
-    /// Does service-center still know the service?
-    Confirm { service: Arc<str> },
-    /// Take the instance out.
-    Remove { service: Arc<str>, instance: Arc<str> },
-}
-
-/// How a call went; the id of what was found or made.
-pub(super) type Outcome = Result<Option<Arc<str>>, CallError>;
-
-/// Ties an outcome to its call: outcomes of calls given up are ignored.
-pub(super) type Ticket = u64;
-
-/// What [`Call::Confirm`] found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Service-center knows our service.
-    Known,
-    /// It does not.
-    Lost,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -489,6 +455,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use proptest::prelude::*;
 
+    use super::super::error::CallError;
     use super::super::wire::ErrorAnswer;
     use super::*;
     use crate::registry::instance::Identity;

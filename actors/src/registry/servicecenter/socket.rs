@@ -23,6 +23,17 @@ const READ_LENGTH: usize = 8 << 10;
 #[derive(Debug)]
 pub(super) struct Socket(WebSocketStream<TcpStream>);
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// The address does not accept connections: another one may.
+    #[error("the watch socket cannot connect to {0}")]
+    Unreachable(String),
+    /// It does, but does not upgrade them: with access control on and no token service-center answers 200.
+    #[error("the watch socket cannot be opened at {0}")]
+    NotUpgraded(String),
+}
+
 /// What came.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
@@ -35,34 +46,20 @@ pub(super) enum Heard {
 }
 
 impl Socket {
-    /// Connects and upgrades.
+    /// Connects and upgrades, each within [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
-    /// No connection within [`CONNECT_TIMEOUT`], or service-center does not upgrade it: with access control on and
-    /// no token it answers 200 instead.
-    pub(super) async fn open(address: &Address, mut url: Url) -> Result<Self, String> {
-        let open = async {
-            let stream = TcpStream::connect(address.authority()).await.map_err(Error::Io)?;
-            stream.set_nodelay(true).map_err(Error::Io)?;
-            // Cannot fail: http and ws are schemes of the same kind.
-            let _ = url.set_scheme("ws");
-            let mut request = url.as_str().into_client_request()?;
-            request.headers_mut().insert(TENANT.0, HeaderValue::from_static(TENANT.1));
-            request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
-            let config = WebSocketConfig::default()
-                .read_buffer_size(READ_LENGTH)
-                .write_buffer_size(0)
-                .max_write_buffer_size(READ_LENGTH)
-                .max_message_size(Some(FRAME_LENGTH_MAX))
-                .max_frame_size(Some(FRAME_LENGTH_MAX));
-            let (socket, _) =
-                tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
-            Ok::<_, Error>(socket)
+    /// See [`OpenError`].
+    pub(super) async fn open(address: &Address, url: Url) -> Result<Self, OpenError> {
+        let unreachable = |why: String| OpenError::Unreachable(format!("{address}: {why}"));
+        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address.authority())).await {
+            Ok(stream) => stream.map_err(|e| unreachable(e.to_string()))?,
+            Err(_) => return Err(unreachable(format!("no connection within {CONNECT_TIMEOUT:?}"))),
         };
-        match timeout(CONNECT_TIMEOUT, open).await {
+        match timeout(CONNECT_TIMEOUT, upgrade(stream, url)).await {
             Ok(Ok(socket)) => Ok(Self(socket)),
-            Ok(Err(error)) => Err(format!("the watch socket to {address} cannot be opened: {error}")),
-            Err(_) => Err(format!("the watch socket to {address} does not open within {CONNECT_TIMEOUT:?}")),
+            Ok(Err(error)) => Err(OpenError::NotUpgraded(format!("{address}: {error}"))),
+            Err(_) => Err(OpenError::NotUpgraded(format!("{address}: no answer within {CONNECT_TIMEOUT:?}"))),
         }
     }
 
@@ -81,6 +78,23 @@ impl Socket {
     }
 }
 
+async fn upgrade(stream: TcpStream, mut url: Url) -> Result<WebSocketStream<TcpStream>, Error> {
+    stream.set_nodelay(true).map_err(Error::Io)?;
+    // Cannot fail: http and ws are schemes of the same kind.
+    let _ = url.set_scheme("ws");
+    let mut request = url.as_str().into_client_request()?;
+    request.headers_mut().insert(TENANT.0, HeaderValue::from_static(TENANT.1));
+    request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_LENGTH)
+        .write_buffer_size(0)
+        .max_write_buffer_size(READ_LENGTH)
+        .max_message_size(Some(FRAME_LENGTH_MAX))
+        .max_frame_size(Some(FRAME_LENGTH_MAX));
+    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
+    Ok(socket)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -88,10 +102,10 @@ mod tests {
 
     use tokio_tungstenite::tungstenite::accept;
 
-    use super::super::peer::Peer;
+    use super::super::peer::{Peer, nobody};
     use super::*;
 
-    async fn open(address: &str) -> Result<Socket, String> {
+    async fn open(address: &str) -> Result<Socket, OpenError> {
         let url =
             Url::parse(&format!("http://{address}/v4/default/registry/microservices/s1/watcher")).unwrap();
         Socket::open(&Address::try_new(address).unwrap(), url).await
@@ -140,7 +154,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_no_upgrade_is_a_failure() {
         let peer = Peer::start(|_| (200, String::new()));
-        let why = open(&peer.address).await.unwrap_err();
+        let error = open(&peer.address).await.unwrap_err();
+        assert!(matches!(error, OpenError::NotUpgraded(_)), "{error}");
+        let why = error.to_string();
         assert!(why.contains(&peer.address) && why.contains("200"), "{why}");
         let request = peer.request();
         assert!(
@@ -148,5 +164,15 @@ mod tests {
             "{request}"
         );
         assert!(request.contains("x-domain-name: default"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_listens_is_told_from_a_failed_upgrade() {
+        let address = nobody();
+        let error = open(&address).await.unwrap_err();
+        assert!(
+            matches!(error, OpenError::Unreachable(_)) && error.to_string().contains(&address),
+            "{error}"
+        );
     }
 }

@@ -10,13 +10,14 @@ use futures::future::LocalBoxFuture;
 use tokio::time::{Instant as Clock, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::call::{self, Outcome, Verdict};
 use super::client::Client;
 use super::discovery::{self, Discovery, News, Node};
 use super::error::CallError;
 use super::reach::{Reach, Work};
-use super::registrar::{self, Outcome, Registrar, Verdict};
+use super::registrar::Registrar;
 use super::settings::{ServiceCenterSettings, draw};
-use super::socket::{Heard, Socket};
+use super::socket::{Heard, OpenError, Socket};
 use super::watch::{self, Watch};
 use super::watched::Scope;
 use super::wire::{FindAnswer, FrameError, watch_frame};
@@ -63,6 +64,7 @@ struct Session<'a> {
     registering: UnderWay<'a, Outcome>,
     finding: UnderWay<'a, Result<(Node, FindAnswer), CallError>>,
     link: Link<'a>,
+    /// Who waits for the end of a withdrawal. A handful, for five seconds at most.
     withdrawals: Vec<oneshot::Sender<Result<(), String>>>,
     reported: RegistrationState,
     reach: Reach,
@@ -71,16 +73,16 @@ struct Session<'a> {
 /// The watch socket.
 enum Link<'a> {
     Off,
-    Opening(watch::Ticket, Node, LocalBoxFuture<'a, Result<Socket, String>>),
+    Opening(watch::Ticket, Node, LocalBoxFuture<'a, Result<Socket, OpenError>>),
     Open(watch::Ticket, Box<Socket>),
 }
 
 /// What the loop waits for.
 enum Happening {
     Command(Result<Command, flume::RecvError>),
-    Registered(registrar::Ticket, Outcome),
+    Registered(call::Ticket, Outcome),
     Found(discovery::Ticket, Result<(Node, FindAnswer), CallError>),
-    Opened(Result<Socket, String>),
+    Opened(Result<Socket, OpenError>),
     Heard(Heard),
     Time,
 }
@@ -198,10 +200,10 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Happening::Opened(Err(why)) => {
-                if let Link::Opening(_, node, _) = self.link {
-                    self.client.failed(node);
+                if let (Link::Opening(_, node, _), OpenError::Unreachable(_)) = (&self.link, &why) {
+                    self.client.failed(*node);
                 }
-                self.unwatched(&why);
+                self.unwatched(&why.to_string());
                 Ok(())
             }
             Happening::Heard(heard) => self.heard(heard).await,
@@ -231,7 +233,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn registered(&mut self, ticket: registrar::Ticket, outcome: Outcome) -> Result<(), Deaf> {
+    async fn registered(&mut self, ticket: call::Ticket, outcome: Outcome) -> Result<(), Deaf> {
         let error = outcome.as_ref().err().cloned();
         let verdict = self.registrar.finished(ticket, outcome, now(), draw());
         match verdict {

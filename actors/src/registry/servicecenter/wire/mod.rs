@@ -1,6 +1,7 @@
 //! The bytes of service-center's API v4, translated into mesher's own types. Pure, and the only place that knows
-//! the field names. Everything that came off the wire is checked here: what leaves this module can be used in a
-//! path, a header or a log line. What cannot be read is reported one by one; the rest of an answer stays good.
+//! the field names. Everything that came off the wire is checked here: ids and revisions that leave this module can
+//! be used in a path or a header, texts of errors in a log line. What cannot be read is reported one by one; the rest
+//! of an answer stays good.
 
 mod failure;
 mod find;
