@@ -6,3 +6,4 @@ mod conf; // configuration files as they lie on users' disks: the ones we ship, 
 mod fixtures; // the fake service-center behaves as the real one did
 mod layers; // which room may name which
 mod support;
+mod tunnels; // upgrades and CONNECT
