@@ -18,8 +18,11 @@ fn caller(services: &[(&str, &[SocketAddr])]) -> Mesher {
 
 const HANDSHAKE: &str = "GET http://chat/room HTTP/1.1\r\nHost: chat\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
 
+/// What a service was sent: the request head and the bytes behind it.
+type Sent = (Vec<u8>, Vec<u8>);
+
 /// Accepts one connection, reads a request head, answers with `head`, then echoes until the end.
-fn echo_after(head: &'static str) -> (SocketAddr, JoinHandle<(Vec<u8>, Vec<u8>)>) {
+fn echo_after(head: &'static str) -> (SocketAddr, JoinHandle<Sent>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
