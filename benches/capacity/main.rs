@@ -47,13 +47,15 @@ fn main() -> ExitCode {
 
 /// True if every answer was 200 and complete.
 fn bench(args: &Args) -> Result<bool, String> {
+    process::adopt_orphans();
     let (peers, missing) = peers::find(args)?;
     let loads = load::plan::loads(args)?;
     for line in &missing {
         eprintln!("left out: {line}");
     }
-    // Each connection is a file to the load, and two to a proxy that is using it.
-    let wanted = 2 * args.connections_max() as u64 + 512;
+    // One for each connection of the load, and for those between the proxies and the origin.
+    let wanted =
+        (args.connections_max() + peers.len() * args.connections.max(args.few_connections)) as u64 + 512;
     let files = machine::raise_open_files(wanted);
     if files < wanted {
         return Err(format!(

@@ -7,7 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, set_parent_process_death_signal,
+    waitpid,
+};
 
 use crate::machine;
 
@@ -29,6 +32,12 @@ pub(crate) fn launch(arguments: &[OsString]) -> Option<String> {
         Err(error) => error,
     };
     Some(format!("cannot start {}: {error}", program.display()))
+}
+
+/// Makes this process the parent of its grandchildren when their parent ends, so that it can wait for them too.
+pub(crate) fn adopt_orphans() {
+    // Where it fails they are killed all the same, and init waits for them.
+    let _ = set_child_subreaper(Some(getpid()));
 }
 
 /// A program and its children. Dropped, all are killed.
@@ -118,14 +127,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let pids = self.pids();
-        // The parent first, so that it starts no new child; it stays a zombie until `wait`, so its id is still its own.
+        // The parent first, so that it starts no new child.
         let _ = self.child.kill();
-        for pid in &pids[1..] {
-            if let Some(pid) = Pid::from_raw(*pid as i32) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
         let _ = self.child.wait();
+        for pid in pids[1..].iter().filter_map(|pid| Pid::from_raw(*pid as i32)) {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
     }
 }
 

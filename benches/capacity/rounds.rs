@@ -26,12 +26,14 @@ pub(crate) fn run(args: &Args, peers: &[Peer], site: &Site, results: &mut Result
         for load in &loads {
             for proxy in &running {
                 let name = &proxy.peer.name;
-                if load.sweep && overloaded.contains(name) {
+                // Idle connections that nothing holds tell nothing, and would take two files of this process each.
+                let senseless = load.idle > 0 && !proxy.is_process();
+                if senseless || (load.sweep && overloaded.contains(name)) {
                     results.add(&load.name, name, None);
                     continue;
                 }
                 eprint!("round {round}/{}: {}, {name} ... ", args.rounds(), load.name);
-                if !measure(args, load, proxy, results) {
+                if !measure(args, load, proxy, results) && load.sweep {
                     overloaded.insert(name.clone());
                 }
             }

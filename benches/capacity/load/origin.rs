@@ -151,6 +151,10 @@ impl Connection {
         while let Some(end) = memmem::find(rest, b"\r\n\r\n") {
             let length = body_length(&rest[..end]).ok_or(ErrorKind::InvalidData)?;
             self.send(answers.entry(length).or_insert_with(|| answer(length)))?;
+            // Only the load itself asks for it, when there is no proxy between.
+            if memmem::find(&rest[..end], b"Connection: close").is_some() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
             rest = &rest[end + 4..];
         }
         let taken = head.len() - rest.len();
