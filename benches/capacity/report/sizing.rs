@@ -6,7 +6,7 @@ use super::table::{Table, number};
 use crate::load::Pattern;
 
 /// A step of the sweep is carried if at least this share of its requests a second was answered in its time.
-pub(super) const CARRIED: f64 = 0.95;
+const CARRIED: f64 = 0.95;
 
 /// One row a proxy: CPU a request, requests a second a core within each bound of p99, memory.
 pub(super) fn sizing(results: &Results, p99_ms: &[f64]) -> Table {
@@ -17,8 +17,12 @@ pub(super) fn sizing(results: &Results, p99_ms: &[f64]) -> Table {
     headings.extend(closed.map(|load| format!("CPU us, {}", load.name)));
     headings.extend(open.map(|load| format!("CPU us, {}", load.name)));
     headings.extend(idle.map(|load| format!("{} idle: CPU x", load.idle)));
+    let swept = results.loads.iter().any(|load| load.sweep);
+    let p99_ms = if swept { p99_ms } else { &[] };
     headings.extend(p99_ms.iter().map(|bound| format!("req/s a core, p99<={bound}ms")));
-    headings.extend(["RSS MiB".to_owned(), "+ KiB a conn".to_owned(), "R2".to_owned()]);
+    if !results.memory.is_empty() {
+        headings.extend(["RSS MiB", "+ KiB a conn", "R2"].map(str::to_owned));
+    }
     let mut table = Table::new(headings.iter().map(String::as_str));
     for (peer, _) in results.peers.iter().filter(|(peer, _)| peer != "direct") {
         let mut cells = vec![peer.clone()];
@@ -32,7 +36,7 @@ pub(super) fn sizing(results: &Results, p99_ms: &[f64]) -> Table {
         }));
         cells.extend(p99_ms.iter().map(|bound| within(results, peer, *bound)));
         let memory = results.memory.iter().find(|memory| memory.peer == *peer);
-        cells.extend(memory.map_or_else(|| vec!["-".to_owned(); 3], line));
+        cells.extend(memory.into_iter().flat_map(line));
         table.row(cells);
     }
     table
@@ -63,7 +67,7 @@ fn within(results: &Results, peer: &str, bound_ms: f64) -> String {
 }
 
 /// Memory as a + b * connections.
-fn line(memory: &Memory) -> Vec<String> {
+fn line(memory: &Memory) -> [String; 3] {
     let points: Vec<(f64, f64)> =
         memory.points.iter().map(|(count, bytes)| (*count as f64, *bytes as f64)).collect();
     match fit(&points) {
@@ -72,7 +76,7 @@ fn line(memory: &Memory) -> Vec<String> {
             "-".to_owned(),
             "-".to_owned(),
         ],
-        Some(line) => vec![
+        Some(line) => [
             number(Some(line.offset / 1048576.0), 1),
             number(Some(line.slope / 1024.0), 2),
             number(Some(line.r_squared), 3),

@@ -105,7 +105,7 @@ fn conditions(results: &Results) -> String {
     let (low, high) =
         averages().fold((f64::INFINITY, 0.0_f64), |(low, high), load| (low.min(load), high.max(load)));
     let _ =
-        writeln!(out, "load average while measuring: {low:.2} to {high:.2}; this bench alone makes up to 2");
+        writeln!(out, "load average while measuring: {low:.2} to {high:.2}; this bench alone makes up to 3");
     let _ =
         write!(out, "figures are medians over the rounds; x is the median of the rounds' ratios to {BASE}");
     out
