@@ -71,11 +71,9 @@ fn line(memory: &Memory) -> [String; 3] {
     let points: Vec<(f64, f64)> =
         memory.points.iter().map(|(count, bytes)| (*count as f64, *bytes as f64)).collect();
     match fit(&points) {
-        None => vec![
-            number(points.first().map(|(_, bytes)| bytes / 1048576.0), 1),
-            "-".to_owned(),
-            "-".to_owned(),
-        ],
+        None => {
+            [number(points.first().map(|(_, bytes)| bytes / 1048576.0), 1), "-".to_owned(), "-".to_owned()]
+        }
         Some(line) => [
             number(Some(line.offset / 1048576.0), 1),
             number(Some(line.slope / 1024.0), 2),
