@@ -46,8 +46,8 @@ enum Arrival {
     Ended,
 }
 
-/// Serves a connection to its end.
-pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
+/// Serves a connection to its end. It counts as open from this call on, not from the first poll.
+pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
     ctx.stats.downstream_open.add(1);
     let down = Downstream {
         peer: stream.peer_addr().ip().to_string().into(),
@@ -58,6 +58,10 @@ pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
         ingress,
         ctx,
     };
+    requests(down)
+}
+
+async fn requests(down: Downstream) {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
