@@ -16,7 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "mesher",
     version,
-    after_help = "Signals: TERM deregisters, drains and exits; INT the same, twice exits at once.\n\
+    after_help = "Signals: TERM deregisters, drains and exits; INT the same, twice exits at once; HUP reads the configuration again \
+and reopens the log; USR1 reopens the log; USR2 hands everything over to a new process, started from the same path.\n\
 Exit codes: 0 ok, 1 failed while running, 2 wrong usage or configuration, 3 unfit machine, 4 address in use, \
 5 drain time-out.\n\nTry it: mesher demo"
 )]

@@ -6,6 +6,8 @@
 //!     +-----------+----------------------+-------------------------------+--> ended
 //!       unready     `Connection: close`    no new connection               cut
 //! ```
+//!
+//! After an upgrade nothing is deregistered and no connection accepted from the start: the other process does both.
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,15 @@ pub enum Drained {
     Cut,
 }
 
+/// Another process serves.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Its process id.
+    pub(super) pid: u32,
+    /// Our instance in the registry is its own.
+    pub(super) keeps_instance: bool,
+}
+
 impl DrainSettings {
     /// As configured for TERM, short for INT.
     #[must_use]
@@ -49,18 +60,43 @@ impl DrainSettings {
 impl Node {
     /// Ends the node in order. An interrupt among `signals` ends it at once.
     pub fn drain(mut self, settings: DrainSettings, signals: &flume::Receiver<Signal>) -> Drained {
-        let begun = Instant::now();
-        let deadline = begun + settings.timeout;
         info!(grace = ?settings.grace, timeout = ?settings.timeout, "draining");
+        // It may have our instance.
+        self.successor = None;
         self.control.status().set_draining();
+        self.withdraw(settings);
+        self.end(settings, signals)
+    }
+
+    /// Ends the node in order, since another process serves now. An interrupt among `signals` ends it at once.
+    pub fn retire(self, handed_over: HandedOver, signals: &flume::Receiver<Signal>) -> Drained {
+        let HandedOver { pid, keeps_instance } = handed_over;
+        let settings = self.settings.drain;
+        info!(pid, keeps_instance, grace = ?settings.grace, timeout = ?settings.timeout, "upgraded; draining");
+        // From here on new connections are the other's.
+        self.tell_all(|| Command::Unlisten);
+        if keeps_instance {
+            self.control.release();
+        } else {
+            self.withdraw(settings);
+        }
+        self.end(settings, signals)
+    }
+
+    fn withdraw(&self, settings: DrainSettings) {
         if let Err(why) = self.control.withdraw(WITHDRAW_TIMEOUT.min(settings.timeout)) {
             warn!(why, "still registered; callers learn of the end when the registry notices");
         }
-        self.tell_all(Command::Drain(Phase::Announcing));
+    }
+
+    fn end(mut self, settings: DrainSettings, signals: &flume::Receiver<Signal>) -> Drained {
+        let begun = Instant::now();
+        let deadline = begun + settings.timeout;
+        self.tell_all(|| Command::Drain(Phase::Announcing));
         let mut interrupted = waits_until(begun + settings.grace, signals);
         // The kernel goes on taking connections for as long as anybody holds the socket.
         self.sockets.traffic.clear();
-        self.tell_all(Command::Drain(Phase::Closing));
+        self.tell_all(|| Command::Drain(Phase::Closing));
         while !interrupted && !self.all_ended() && Instant::now() < deadline {
             interrupted = self.await_end(deadline, signals);
         }
@@ -68,7 +104,7 @@ impl Node {
         if outcome == Drained::Cut {
             warn!(open = self.open_connections(), "cutting the connections that are still open");
         }
-        self.tell_all(Command::Cut);
+        self.tell_all(|| Command::Cut);
         self.stop();
         info!(took = ?begun.elapsed(), "drained");
         outcome
@@ -94,8 +130,10 @@ impl Node {
 /// Waits; true if interrupted.
 fn waits_until(deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
     while let Ok(signal) = signals.recv_deadline(deadline) {
-        if signal == Signal::Interrupt {
-            return true;
+        match signal {
+            Signal::Interrupt => return true,
+            Signal::User2 => warn!("this process is ending and starts no other; this signal is ignored"),
+            _ => {}
         }
     }
     // A closed channel ends the wait early; nobody is left to send a signal then.

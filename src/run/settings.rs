@@ -14,6 +14,7 @@ use mesher_actors::snapshot::{Policy, Strategy};
 
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
+use super::upgrade::{Offer, Predecessor};
 use crate::codec::Limits;
 use crate::handler::SERVED;
 use crate::handler::destination::LocalPorts;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub policies: Policies,
     /// How to drain.
     pub drain: DrainSettings,
+    /// How long a process that is to take over may need to get ready.
+    pub upgrade_ready_within: Duration,
     /// What to register, if anything.
     pub registration: Option<Registration>,
     /// Checks of the local service.
@@ -143,6 +146,12 @@ impl Settings {
             polling: config.boolean("net.polling", true, report),
             policies,
             drain: drain(config, report),
+            upgrade_ready_within: config.duration(
+                "mesher.upgrade.readySeconds",
+                Unit::Seconds,
+                Duration::from_secs(30),
+                report,
+            ),
             registration: registration(config, given.mode, &identity, listen, report),
             checks: Check::list_from_config(config, service_host, report),
             state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),
@@ -152,6 +161,56 @@ impl Settings {
         };
         warn_of_open_ports(&settings, report);
         settings
+    }
+
+    /// These settings, with all of `fresh` that can change while mesher runs.
+    pub(super) fn reloaded(&self, fresh: Self) -> Self {
+        let own = self.policies.ports.own.clone();
+        Self {
+            policies: Policies {
+                ports: LocalPorts { own, ..fresh.policies.ports },
+                local_policy: fresh.upstreams.of(&self.identity.name).policy,
+                service: self.policies.service.clone(),
+                ..fresh.policies
+            },
+            drain: fresh.drain,
+            upgrade_ready_within: fresh.upgrade_ready_within,
+            checks: fresh.checks,
+            upstreams: fresh.upstreams,
+            ..self.clone()
+        }
+    }
+
+    /// All that is registered and where, in words to be compared with those of another process. Neither the version of
+    /// mesher nor the status is among it: those can change without a new registration.
+    pub(super) fn registration_in_words(&self) -> Option<String> {
+        let registration =
+            Registration { framework_version: "", status: Status::default(), ..self.registration.clone()? };
+        let project = match &self.registry {
+            Registry::ServiceCenter(settings) => settings.project.clone(),
+            _ => "".into(),
+        };
+        Some(format!("{:?}", (self.registry.name(), project, registration)))
+    }
+
+    /// Id of the instance to register, where the registry has such.
+    pub(super) fn instance(&self) -> Option<Arc<str>> {
+        self.registry.instance()
+    }
+
+    /// Takes on the instance that another process has registered, if this one would register the same.
+    pub fn inherit(&mut self, predecessor: &Predecessor) {
+        let offer = predecessor.offer();
+        if let Some(instance) = &offer.instance
+            && self.keeps_instance(offer)
+        {
+            self.registry.inherit(instance.clone());
+        }
+    }
+
+    /// Whether this process registers what the other has registered.
+    pub(super) fn keeps_instance(&self, offer: &Offer) -> bool {
+        offer.registration.is_some() && offer.registration == self.registration_in_words()
     }
 }
 
@@ -229,17 +288,17 @@ fn upstream_settings(config: &Config, report: &mut Report) -> upstream::Settings
 }
 
 fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
-    const BALANCE: &str = "cse.loadbalance.";
+    const BALANCE: &str = "cse.loadbalance";
     const STRATEGY: &str = "strategy.name";
-    const ISOLATION: &str = "cse.isolation.Consumer.";
+    const ISOLATION: &str = "cse.isolation.Consumer";
     const TIMEOUT: &str = "timeoutInMilliseconds";
     let mut all = Upstreams::default();
-    if let Some(name) = config.text(&format!("{BALANCE}{STRATEGY}")) {
+    if let Some(name) = config.text(&format!("{BALANCE}.{STRATEGY}")) {
         all.default.strategy = strategy(&name);
     }
     let default = Duration::from_secs(30);
     all.default.policy.response_timeout =
-        config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
+        config.duration(&format!("{ISOLATION}.{TIMEOUT}"), Unit::Milliseconds, default, report);
     for (rest, entry) in config.under(BALANCE) {
         if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
             all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
@@ -311,7 +370,7 @@ fn registration(
     let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
     let endpoint = advertised.or(callable.then_some(listen));
     let properties: BTreeMap<String, String> = config
-        .under("servicecomb.service.instanceProperties.")
+        .under("servicecomb.service.instanceProperties")
         .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
         .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
         .collect();

@@ -1,0 +1,89 @@
+//! How requests are treated, as a shard works with it: made of [`Policies`], and replaced whole by a reload.
+//!
+//! A request keeps the terms under which its first byte came. What a reload leaves as it was (a chain and what its
+//! handlers remember, connections to the local service) goes over into the new terms.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mesher_actors::snapshot::stats::{Direction, Series};
+
+use super::local::Local;
+use super::policies::Policies;
+use super::settings::Settings;
+use crate::handler::Chain;
+use crate::upstream::Upstreams;
+
+/// The terms of requests, the same for all that began under them.
+#[derive(Debug)]
+pub struct Terms {
+    policies: Policies,
+    outgoing: Rc<RefCell<Chain>>,
+    incoming: Rc<RefCell<Chain>>,
+    local: Rc<Local>,
+}
+
+impl Terms {
+    /// The first terms of a shard. `series` counts requests to the local service.
+    #[must_use]
+    pub fn new(policies: Policies, upstreams: &Rc<Upstreams>, series: Arc<Series>) -> Self {
+        Self {
+            outgoing: chain(&policies.outgoing),
+            incoming: chain(&policies.incoming),
+            local: Rc::new(local(&policies, upstreams, series)),
+            policies,
+        }
+    }
+
+    /// The terms that follow these.
+    #[must_use]
+    pub fn renewed(&self, policies: Policies, upstreams: &Rc<Upstreams>) -> Self {
+        let old = &self.policies;
+        let keep = |chain: &Rc<RefCell<Chain>>, names, old_names| {
+            if names == old_names { chain.clone() } else { self::chain(names) }
+        };
+        let place = |p: &Policies| (p.service_host, p.ports.clone(), p.local_policy.clone());
+        let local = if place(old) == place(&policies) {
+            self.local.clone()
+        } else {
+            Rc::new(local(&policies, upstreams, self.local.series().clone()))
+        };
+        Self {
+            outgoing: keep(&self.outgoing, &policies.outgoing, &old.outgoing),
+            incoming: keep(&self.incoming, &policies.incoming, &old.incoming),
+            local,
+            policies,
+        }
+    }
+
+    /// Bounds of downstream connections.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.policies.settings
+    }
+
+    /// The handlers of a direction.
+    #[must_use]
+    pub fn chain(&self, direction: Direction) -> &RefCell<Chain> {
+        match direction {
+            Direction::Outgoing => &self.outgoing,
+            Direction::Incoming => &self.incoming,
+        }
+    }
+
+    /// The service beside which mesher stands.
+    #[must_use]
+    pub fn local(&self) -> &Local {
+        &self.local
+    }
+}
+
+fn chain(names: &[String]) -> Rc<RefCell<Chain>> {
+    Rc::new(RefCell::new(Chain::new(names.iter().map(String::as_str))))
+}
+
+fn local(policies: &Policies, upstreams: &Rc<Upstreams>, series: Arc<Series>) -> Local {
+    let Policies { service_host, ports, local_policy, .. } = policies;
+    Local::new(*service_host, ports.clone(), local_policy.clone(), series, upstreams.clone())
+}
