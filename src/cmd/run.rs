@@ -26,7 +26,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
     match start(args, predecessor.as_mut()) {
         Ok(running) => {
             drop(predecessor);
-            running.to_the_end()
+            running.follow()
         }
         Err((exit, why)) => {
             if let Some(predecessor) = predecessor {
@@ -95,7 +95,8 @@ fn serve(
 }
 
 impl Running<'_> {
-    fn to_the_end(mut self) -> Exit {
+    /// Follows signals to the end.
+    fn follow(mut self) -> Exit {
         let drained = loop {
             match self.node.supervise(self.signals.receiver()) {
                 Happening::Signal(Signal::HangUp) => {

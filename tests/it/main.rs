@@ -6,5 +6,7 @@ mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
 mod fixtures; // the fake service-center behaves as the real one did
 mod layers; // which room may name which
+mod reload; // SIGHUP: the configuration read again
 mod support;
 mod tunnels; // upgrades and CONNECT
+mod upgrade; // SIGUSR2: another process takes over
