@@ -1,7 +1,7 @@
 //! SIGUSR2: a new process takes everything over from the running one, and nobody notices.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -96,7 +96,7 @@ fn exit_code(pid: Pid) -> Option<i32> {
 }
 
 fn quick(conf: Conf) -> Conf {
-    conf.set("mesher.yaml", "mesher.drain.graceSeconds", "150ms")
+    conf.set("mesher.yaml", "mesher.drain.graceSeconds", "1s")
         .set("mesher.yaml", "mesher.drain.timeoutSeconds", "20s")
         .set("lager.yaml", "logLevel", "INFO")
 }
@@ -307,7 +307,9 @@ fn a_program_that_does_not_start_leaves_the_old_process_serving_and_a_link_is_fo
     let real = Path::new(env!("CARGO_BIN_EXE_mesher"));
     point_to(real);
     let mut mesher = Dynasty::found(Start::new(conf).program(&link));
-    for (target, why) in [("/bin/false", "exit status: 1"), ("/dev/null/nothing", "no such file")] {
+    for (target, why) in
+        [("/bin/false", "exit status: 1"), ("/dev/null/nothing", "there is no such file any more")]
+    {
         point_to(Path::new(target));
         mesher.signal(Signal::USR2);
         mesher.founder.wait_for_output(why);
@@ -324,6 +326,58 @@ fn a_program_that_does_not_start_leaves_the_old_process_serving_and_a_link_is_fo
         .heirs
         .push(field(output.lines().filter(|line| line.contains("mesher runs")).nth(1).unwrap(), "pid="));
     assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
+}
+
+#[test]
+fn a_new_process_that_dies_when_it_should_serve_leaves_the_old_one_serving_with_its_admin() {
+    let origin = Origin::answering("hello");
+    let conf = quick(Conf::sidecar("caller")).services(&[("orders", &[origin.address()])]);
+    let link = conf.path().join("mesher");
+    symlink(env!("CARGO_BIN_EXE_mesher"), &link).unwrap();
+    let mesher = Dynasty::found(Start::new(conf).program(&link));
+    let script = "#!/bin/sh\nprintf '{\"ready\":{\"keeps_instance\":true}}\\n' >&0\nread -r order\nexit 3\n";
+    mesher.founder.conf().replace("impostor", script);
+    let impostor = mesher.founder.conf().path().join("impostor");
+    std::fs::set_permissions(&impostor, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&impostor, &link).unwrap();
+    mesher.signal(Signal::USR2);
+    mesher.founder.wait_for_output("upgrade failed; this process serves on");
+    let output = mesher.founder.output();
+    assert!(output.contains("it ended before it was ready: exit status: "), "{output}");
+    assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
+    assert_eq!(mesher.founder.admin("/ready").unwrap().status, 200);
+}
+
+#[test]
+fn a_new_process_whose_old_one_is_killed_takes_over() {
+    let origin = Origin::answering("hello");
+    let mut mesher = Dynasty::sidecar("auto", &[("orders", &[origin.address()])]);
+    mesher.signal(Signal::USR2);
+    mesher.founder.wait_for_outputs("registry file read", 2);
+    let output = mesher.founder.output();
+    let begun = output.lines().find(|line| line.contains("a new process gets ready")).unwrap();
+    mesher.heirs.push(field(begun, "pid="));
+    mesher.founder.kill();
+    mesher.founder.wait_for_outputs("mesher runs", 2);
+    assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
+    assert_eq!(mesher.founder.admin("/ready").unwrap().status, 200);
+}
+
+#[test]
+fn addresses_may_change_and_what_was_known_is_known_before_the_new_process_serves() {
+    let origin = Origin::answering("hello");
+    let mut mesher = Dynasty::sidecar("auto", &[("orders", &[origin.address()])]);
+    assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
+    let (old, new) = (mesher.founder.conf().admin, free_address());
+    let conf = mesher.founder.conf_mut();
+    conf.change("chassis.yaml", "servicecomb.protocols.rest-admin.listenAddress", new.to_string());
+    conf.admin = new;
+    mesher.succeed();
+    let verbose = mesher.founder.admin("/ready?verbose").unwrap();
+    assert!(verbose.text().contains("orders"), "nobody has asked it for orders: {}", verbose.text());
+    assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
+    assert_eq!(mesher.buried(), [0]);
+    assert!(Client::try_connect(old).is_err(), "the old address has gone with the old process");
 }
 
 #[test]

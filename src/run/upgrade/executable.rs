@@ -9,57 +9,56 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// The path to start, from the program's first argument and what `/proc/self/exe` says. A path that was given with its
 /// directory is taken as given, so that a symbolic link to the current release is followed anew; else it is where the
-/// running file was. None if there is no file.
+/// running file was.
+///
+/// # Errors
+/// The path where there is no file any more.
 pub(super) fn find(
     first: Option<&OsStr>,
     running: &Path,
     is_file: impl Fn(&Path) -> bool,
-) -> Option<PathBuf> {
-    let given = first.map(Path::new).filter(|path| path.components().count() > 1);
-    let bytes = running.as_os_str().as_bytes();
-    let replaced = bytes.strip_suffix(DELETED).map(|path| Path::new(OsStr::from_bytes(path)));
-    [given, Some(running), replaced].into_iter().flatten().find(|path| is_file(path)).map(Path::to_path_buf)
+) -> Result<PathBuf, PathBuf> {
+    let replaced = running.as_os_str().as_bytes().strip_suffix(DELETED);
+    let replaced = replaced.map(|path| Path::new(OsStr::from_bytes(path)));
+    let places = match first.filter(|first| first.as_bytes().contains(&b'/')) {
+        Some(given) => [Some(Path::new(given)), None],
+        None => [Some(running), replaced],
+    };
+    let mut places = places.into_iter().flatten();
+    let named = places.clone().last().unwrap_or(running);
+    places.find(|path| is_file(path)).map(Path::to_path_buf).ok_or_else(|| named.to_path_buf())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(first: &str, running: &str, files: &[&str]) -> Option<String> {
+    #[track_caller]
+    fn check(first: &str, running: &str, files: &[&str], found: Result<&str, &str>) {
         let is_file = |path: &Path| files.iter().any(|file| Path::new(file) == path);
-        find(Some(OsStr::new(first)), Path::new(running), is_file).map(|path| path.display().to_string())
+        let answer = find(Some(OsStr::new(first)), Path::new(running), is_file);
+        assert_eq!(answer, found.map(PathBuf::from).map_err(PathBuf::from));
     }
 
     #[test]
     fn a_path_that_was_given_is_followed_anew() {
-        let files = ["/opt/current/mesher", "/opt/v1/mesher"];
-        assert_eq!(
-            found("/opt/current/mesher", "/opt/v1/mesher", &files).as_deref(),
-            Some("/opt/current/mesher")
-        );
-        assert_eq!(found("./mesher", "/opt/v1/mesher", &["./mesher"]).as_deref(), Some("./mesher"));
+        let link = "/opt/current/mesher";
+        check(link, "/opt/v1/mesher", &[link, "/opt/v1/mesher"], Ok(link));
+        check("./mesher", "/opt/v1/mesher", &["./mesher"], Ok("./mesher"));
+        check(link, "/opt/v1/mesher", &["/opt/v1/mesher"], Err(link));
     }
 
     #[test]
     fn a_name_without_directory_stands_for_the_running_file() {
-        assert_eq!(
-            found("mesher", "/bin/mesher", &["mesher", "/bin/mesher"]).as_deref(),
-            Some("/bin/mesher")
-        );
+        check("mesher", "/bin/mesher", &["mesher", "/bin/mesher"], Ok("/bin/mesher"));
     }
 
     #[test]
     fn a_replaced_file_is_found_where_the_old_one_was() {
-        assert_eq!(
-            found("mesher", "/bin/mesher (deleted)", &["/bin/mesher"]).as_deref(),
-            Some("/bin/mesher")
-        );
-        let odd = ["/bin/mesher (deleted)", "/bin/mesher"];
-        assert_eq!(found("mesher", odd[0], &odd).as_deref(), Some(odd[0]), "a file may be called so");
-    }
-
-    #[test]
-    fn no_file_is_no_program() {
-        assert_eq!(found("/gone/mesher", "/bin/mesher (deleted)", &[]), None);
+        let deleted = "/bin/mesher (deleted)";
+        check("mesher", deleted, &["/bin/mesher"], Ok("/bin/mesher"));
+        check("mesher", deleted, &[], Err("/bin/mesher"));
+        // A file may be called so.
+        check("mesher", deleted, &[deleted, "/bin/mesher"], Ok(deleted));
     }
 }

@@ -90,6 +90,10 @@ impl Node {
         self.control.status().read()
     }
 
+    pub(super) fn own_name(&self) -> Arc<str> {
+        self.settings.identity.name.clone()
+    }
+
     /// Has these services known before anybody asks for them.
     pub(super) fn expect(&self, services: Vec<Arc<str>>) {
         self.control.expect(services);

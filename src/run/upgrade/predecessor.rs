@@ -89,13 +89,17 @@ impl Predecessor {
         if keeps_instance {
             node.announce();
         }
-        node.expect(self.offer.services.clone());
+        // Something to ask, even of a registry of which the old process knows nothing: that it answers is to be seen.
+        let mut services = self.offer.services.clone();
+        services.extend((!keeps_instance).then(|| node.own_name()));
+        node.expect(services);
         let must_register = keeps_instance && self.offer.is_registered;
         wait(node, ready_within, signals, |status| missing(status, &self.offer, must_register))?;
-        self.line
-            .say(&Answer::Ready { keeps_instance })
-            .map_err(|error| format!("the old process cannot be told: {error}"))?;
-        match self.line.hear(ORDER_WITHIN) {
+        let order = match self.line.say(&Answer::Ready { keeps_instance }) {
+            Ok(()) => self.line.hear(ORDER_WITHIN),
+            Err(_) => Err(Silence::Gone),
+        };
+        match order {
             // Nobody serves any more.
             Ok(Order::TakeOver) | Err(Silence::Gone) => {}
             Err(silence) => return Err(format!("the old process should say when to serve, but {silence}")),

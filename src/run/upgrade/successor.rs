@@ -139,7 +139,7 @@ fn launch(stdin: UnixStream) -> Result<(PathBuf, Child), String> {
     let running =
         env::current_exe().map_err(|error| format!("the running program cannot be found: {error}"))?;
     let program = executable::find(first.as_deref(), &running, |path| path.is_file())
-        .ok_or_else(|| format!("{}: there is no such file any more", running.display()))?;
+        .map_err(|path| format!("{}: there is no such file any more", path.display()))?;
     let mut command = Command::new(&program);
     command.arg0(first.unwrap_or_else(|| program.clone().into())).args(arguments);
     command.env(VARIABLE, STDIN).stdin(Stdio::from(OwnedFd::from(stdin)));
