@@ -36,7 +36,7 @@ use crate::supervisor::{Backoff, Report, Together, supervise};
 /// commands that repeat them all to a new source must fit into its channel.
 pub const SERVICES_MAX: usize = 1024;
 
-/// Orders that may wait; there is one announcement and one withdrawal in a life.
+/// Orders that may wait; there are a few in a life, and a reload is made by a person.
 const ORDERS_WAITING_MAX: usize = 16;
 /// Messages that may wait for an actor: lookups come 1024 at a time from each shard, and those beyond are dropped.
 const MAILBOX: usize = 4096;
