@@ -16,5 +16,11 @@
 //! | [`cmd`] | the command line |
 
 pub mod balance;
+pub mod cmd;
+pub mod codec;
 pub mod handler;
 pub mod net;
+pub mod proxy;
+pub mod run;
+pub mod shard;
+pub mod upstream;

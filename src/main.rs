@@ -1,1 +1,7 @@
-fn main() {}
+//! The mesher binary; see [`mesher::cmd`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesher::cmd::main()
+}

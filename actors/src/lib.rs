@@ -4,8 +4,18 @@
 //! request. What the data plane may see of it is [`snapshot`], and nothing else.
 
 pub mod admin;
+pub mod balancer;
+pub mod config;
+pub mod control;
 pub mod demo;
+pub mod health;
+pub mod logging;
 pub mod registry;
 pub mod snapshot;
+pub mod state;
+pub mod status;
+pub mod supervisor;
 
+mod one_line;
+mod route;
 mod web_thread;

@@ -44,8 +44,8 @@ pub struct Invocation<'a> {
 pub struct Fault {
     /// Kind.
     pub failure: Failure,
-    /// Bytes of the request may have reached the upstream, so it may have run.
-    pub sent: bool,
+    /// The request may be sent again: it certainly has not run, or running twice does no harm.
+    pub repeatable: bool,
     /// One sentence for people, without the kind: `connect to 10.0.0.1:80: connection refused`.
     pub detail: String,
 }

@@ -111,6 +111,7 @@ mod tests {
             version: "0.0.1".into(),
             strategy: Strategy::RoundRobin,
             endpoints: endpoints.into(),
+            tls_endpoints: Arc::default(),
             instances_total: 3,
             left_out: "1 DOWN".into(),
             policy: Policy::default(),
@@ -133,7 +134,9 @@ mod tests {
             };
             Rc::new(Target {
                 service: service.clone(),
-                pools: (0..service.endpoints.len() as u32).map(|slot| PoolId { slot, generation: 0 }).collect(),
+                pools: (0..service.endpoints.len() as u32)
+                    .map(|slot| PoolId { slot, generation: 0 })
+                    .collect(),
                 balancer: RefCell::new(Balancer::new(service.strategy, 0)),
                 series: board.series(labels),
             })
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn refused() -> Fault {
-        Fault { failure: Failure::ConnectFailed, sent: false, detail: String::new() }
+        Fault { failure: Failure::ConnectFailed, repeatable: true, detail: String::new() }
     }
 
     #[test]
@@ -200,7 +203,7 @@ mod tests {
         let two = directory(Some(Resolution::Known(service(2))));
         let mut call = Call::default();
         assert!(matches!(run(&mut chain, 0, &mut call, &two), Decision::Forward));
-        let fault = Fault { failure: Failure::UpstreamClosed, sent: true, detail: String::new() };
+        let fault = Fault { failure: Failure::UpstreamClosed, repeatable: false, detail: String::new() };
         assert_eq!(chain.on_fault(&mut call, &fault), None);
     }
 

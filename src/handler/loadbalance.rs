@@ -15,6 +15,9 @@ impl Handler for LoadBalance {
 
     fn on_request(&mut self, invocation: &mut Invocation<'_>) -> Next {
         let call = &mut *invocation.call;
+        if call.chosen {
+            return Next::Next; // the local service, on the way in
+        }
         let Some(target) = &call.target else {
             return Next::Reply(Reply::new(
                 Failure::NoRoute,
@@ -32,11 +35,10 @@ impl Handler for LoadBalance {
         }
     }
 
-    /// Another instance gets the request if it certainly has not run: no byte of it was sent. The method does not
-    /// matter then.
+    /// Another instance gets the request if it may be repeated.
     fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
         let untried = call.target.as_ref().is_some_and(|t| t.service.endpoints.len() > call.tried.count());
-        if !fault.sent && untried && !call.tried.is_full() { After::Retry } else { After::Next }
+        if fault.repeatable && untried && !call.tried.is_full() { After::Retry } else { After::Next }
     }
 }
 
@@ -44,6 +46,11 @@ fn nothing_to_call(target: &Target) -> String {
     let service = &target.service;
     if service.instances_total == 0 {
         format!("service \"{}\" has no instance", service.name)
+    } else if !service.tls_endpoints.is_empty() {
+        format!(
+            "the instances of \"{}\" speak TLS only; use https and CONNECT, mesher does not add TLS yet",
+            service.name
+        )
     } else {
         let why = if service.left_out.is_empty() { "none offers this protocol" } else { &service.left_out };
         format!("no usable instance of \"{}\" (0/{}: {why})", service.name, service.instances_total)

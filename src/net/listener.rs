@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -67,6 +67,7 @@ impl Listener {
         poll_fn(|cx| {
             let slot = self.socket.slot();
             while slot.readable.get() != Readiness::Drained {
+                ready!(self.socket.reactor().spend(cx));
                 match rustix::net::acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
                 {
                     Ok((fd, peer)) => {
@@ -104,7 +105,6 @@ fn concerns_one_connection(error: Errno) -> bool {
         error,
         Errno::INTR
             | Errno::CONNABORTED
-            | Errno::PERM
             | Errno::PROTO
             | Errno::NOPROTOOPT
             | Errno::HOSTDOWN
@@ -112,6 +112,5 @@ fn concerns_one_connection(error: Errno) -> bool {
             | Errno::HOSTUNREACH
             | Errno::NETDOWN
             | Errno::NETUNREACH
-            | Errno::TIMEDOUT
     )
 }

@@ -2,13 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
+use super::shard::Shard;
+use super::uring::Shells;
 use super::wake::Key;
 
 /// The run queue of one shard, first in, first out.
 pub(super) enum RunQueue {
     /// Ours, looked through by the epoll driver.
     Own(RefCell<VecDeque<Key>>),
+    /// glommio's.
+    Glommio(Shells),
 }
 
 impl RunQueue {
@@ -16,10 +21,15 @@ impl RunQueue {
         RunQueue::Own(RefCell::default())
     }
 
-    /// A task that was just spawned.
-    pub(super) fn push_new(&self, key: Key) {
+    pub(super) fn glommio() -> Self {
+        RunQueue::Glommio(Shells::new())
+    }
+
+    /// A task that was just spawned on `shard`.
+    pub(super) fn push_new(&self, shard: &Rc<Shard>, key: Key) {
         match self {
             RunQueue::Own(queue) => queue.borrow_mut().push_back(key),
+            RunQueue::Glommio(shells) => shells.spawn(shard, key),
         }
     }
 
@@ -27,6 +37,7 @@ impl RunQueue {
     pub(super) fn push(&self, key: Key) {
         match self {
             RunQueue::Own(queue) => queue.borrow_mut().push_back(key),
+            RunQueue::Glommio(shells) => shells.wake(key),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -18,10 +19,17 @@ use super::slot::{Slot, Slots};
 use super::timer::Timers;
 use super::wheel::Wheel;
 
-/// The unit of a [`Deadline`](super::Deadline).
-pub(super) const TICK: Duration = Duration::from_millis(100);
+/// The unit of a [`Deadline`](super::Deadline): a tenth of a second.
+pub(super) const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
+const TICK_NANOS: u32 = 100_000_000;
+const TICKS_PER_SECOND: u64 = 10;
 /// Events fetched at once. More only make the batch larger and the answers of its first connections later.
 const EVENTS: usize = 256;
+/// Socket operations that one poll of a task may do before it has to let the others run. A peer that is as fast as we are would otherwise
+/// keep its task going for ever; 32 reads or writes are at most a megabyte or two.
+const BUDGET: u32 = 32;
+/// Longest single wait. The kernel's milliseconds are 32 bits wide; a turn a day in vain costs nothing.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The token of the shard's eventfd. Slots never have it: their index would have to be `u32::MAX`.
 const WAKE: u64 = u64::MAX;
 
@@ -39,6 +47,8 @@ pub(super) struct Reactor {
     turns: Cell<u64>,
     /// Upstream calls whose answer is outstanding.
     calls: Cell<u32>,
+    /// Socket operations left to the task that is being polled.
+    budget: Cell<u32>,
 }
 
 impl Reactor {
@@ -60,6 +70,7 @@ impl Reactor {
             now: Cell::new(now),
             turns: Cell::new(0),
             calls: Cell::new(0),
+            budget: Cell::new(BUDGET),
         })
     }
 
@@ -113,6 +124,25 @@ impl Reactor {
     }
 
     // --- for sockets
+
+    /// A task is about to be polled.
+    pub(super) fn refill_budget(&self) {
+        self.budget.set(BUDGET);
+    }
+
+    /// Takes one socket operation off the task's budget. Pending, and the task queued again, if there is none left.
+    pub(super) fn spend(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                Poll::Ready(())
+            }
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
 
     pub(super) fn open(&self) -> (u64, Rc<Slot>) {
         self.slots.borrow_mut().insert()
@@ -173,10 +203,9 @@ impl Reactor {
 
     /// One epoll_wait. The kernel counts whole milliseconds: a wait is rounded up.
     fn fetch(&self, max: Option<Duration>) -> io::Result<Fetched> {
-        let timeout = max.map(|d| Timespec {
-            tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: d.subsec_nanos().into(),
-        });
+        let timeout = max
+            .map(|max| max.min(WAIT_MAX))
+            .map(|max| Timespec { tv_sec: max.as_secs().cast_signed(), tv_nsec: max.subsec_nanos().into() });
         let mut events = self.events.take();
         events.clear();
         let result = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());
@@ -233,9 +262,11 @@ struct Fetched {
     sockets: usize,
 }
 
+/// In whole numbers of 64 bits: this is asked in every turn.
 fn ticks(since: Duration, up: bool) -> u32 {
-    let tick = TICK.as_nanos();
-    let ticks = if up { since.as_nanos().div_ceil(tick) } else { since.as_nanos() / tick };
+    let nanos = since.subsec_nanos();
+    let part = if up { nanos.div_ceil(TICK_NANOS) } else { nanos / TICK_NANOS };
+    let ticks = since.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(part.into());
     u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
@@ -248,6 +279,7 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(299), false), 2);
         assert_eq!(ticks(Duration::from_nanos(200_000_001), true), 3);
         assert_eq!((ticks(TICK, false), ticks(TICK, true)), (1, 1));
+        assert_eq!(ticks(Duration::from_millis(2_950), true), 30);
         assert_eq!(ticks(Duration::from_secs(u64::MAX), true), u32::MAX);
     }
 }

@@ -71,6 +71,12 @@ pub async fn yield_now() {
     .await;
 }
 
+/// The first task of a shard and how to see that it has ended, which ends the shard.
+pub(super) struct Main {
+    pub(super) task: Pin<Box<dyn Future<Output = ()>>>,
+    pub(super) ended: Rc<Cell<bool>>,
+}
+
 /// One thread's tasks, sockets and timers.
 pub(super) struct Shard {
     name: String,
@@ -122,12 +128,10 @@ impl Shard {
         drop(left);
     }
 
-    #[expect(dead_code)]
     pub(super) fn reactor(&self) -> &Rc<Reactor> {
         &self.reactor
     }
 
-    #[expect(dead_code)]
     pub(super) fn remote(&self) -> &Remote {
         &self.remote
     }
@@ -136,17 +140,18 @@ impl Shard {
         &self.queue
     }
 
-    pub(super) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
+    pub(super) fn spawn(self: &Rc<Self>, future: Pin<Box<dyn Future<Output = ()>>>) {
         if self.closing.get() {
             return;
         }
         let key = self.tasks.borrow_mut().insert(future, &self.remote);
-        self.queue.push_new(key);
+        self.queue.push_new(self, key);
     }
 
     /// Polls a task once. Returns whether it is still there.
     pub(super) fn run(&self, key: Key) -> bool {
         let Some(mut running) = self.tasks.borrow_mut().start(key) else { return false };
+        self.reactor.refill_budget();
         let poll = || running.future.as_mut().poll(&mut Context::from_waker(&running.waker));
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
@@ -181,10 +186,17 @@ impl Shard {
         let mut woken = self.woken.take();
         let any = self.remote.drain(&mut woken);
         for key in woken.drain(..) {
-            self.queue.push(key);
+            self.enqueue(key);
         }
         self.woken.set(woken);
         any
+    }
+
+    /// Queues a woken task, unless it has ended since.
+    fn enqueue(&self, key: Key) {
+        if self.tasks.borrow().contains(key) {
+            self.queue.push(key);
+        }
     }
 
     /// A future may panic while it is dropped, too.
@@ -205,11 +217,20 @@ pub(super) fn reactor() -> Rc<Reactor> {
     with_current(|shard| shard.reactor.clone())
 }
 
+/// After how much silence this thread's shard parks in glommio. Means nothing to the epoll driver.
+pub(super) fn set_window(window: Duration) {
+    with_current(|shard| {
+        if let RunQueue::Glommio(shells) = &shard.queue {
+            shells.set_window(window);
+        }
+    });
+}
+
 /// Queues a woken task if `remote`'s shard is the one of this thread.
 pub(super) fn enqueue_here(remote: &Arc<Remote>, key: Key) -> bool {
     let here = CURRENT.try_with(|current| match &*current.borrow() {
         Some(shard) if Arc::ptr_eq(&shard.remote, remote) => {
-            shard.queue.push(key);
+            shard.enqueue(key);
             true
         }
         _ => false,

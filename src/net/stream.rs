@@ -1,6 +1,7 @@
 //! A connection: direct `recv` and `send` calls that wait through the shard's epoll set.
 //!
-//! One task may poll reading and one may poll writing at a time. Dropping a stream closes it.
+//! One task may poll reading and one may poll writing at a time. Dropping a stream closes it. A task that keeps finding bytes, or room for
+//! them, is made to yield now and then: no pump needs to count.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -73,6 +74,7 @@ impl Stream {
         debug_assert!(!buf.is_empty(), "an empty read would look like the end");
         let slot = self.socket.slot();
         if slot.readable.get() != Readiness::Drained {
+            ready!(self.socket.reactor().spend(cx));
             let room = buf.len();
             match self.receive(buf, RecvFlags::empty()) {
                 Ok(0) => return Poll::Ready(Ok(0)),
@@ -128,6 +130,16 @@ impl Stream {
                 _ => true,
             },
         }
+    }
+
+    /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
+    /// in place of a read, so the two are not to be polled at the same time.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // A socket that cannot be registered fails at its next read or write.
+        if self.socket.slot().ended.get() || self.socket.wait_readable(cx).is_err() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// After a request was sent nothing can have arrived yet: the next read waits for the edge instead of asking the kernel first.
@@ -222,6 +234,9 @@ impl Stream {
         mut send: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let slot = self.socket.slot();
+        if slot.writable.get() {
+            ready!(self.socket.reactor().spend(cx));
+        }
         while slot.writable.get() {
             match send() {
                 Ok(n) => return Poll::Ready(Ok(n)),

@@ -46,6 +46,12 @@ impl Tasks {
         key
     }
 
+    /// Whether the task has not ended.
+    pub(super) fn contains(&self, key: Key) -> bool {
+        let entry = self.entries.get(key.index as usize);
+        entry.is_some_and(|entry| entry.generation == key.generation && entry.handle.is_some())
+    }
+
     /// Takes a task out to poll it. Nothing if it has ended meanwhile.
     pub(super) fn start(&mut self, key: Key) -> Option<Running> {
         let entry = self.entry(key)?;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use mesher_actors::snapshot::Failure;
 
 use super::forward::{self, Delivery};
-use crate::codec::{Body, Framing, Limits, Parse, ResponseHead, Version};
+use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
 use crate::net::{Stream, with_scratch};
 
@@ -47,10 +47,11 @@ pub struct Download<'a> {
     phase: Phase,
     body: Body,
     delivery: Delivery,
-    to_head_request: bool,
+    request: RequestKind,
     interims: u32,
     begun: bool,
     out_of_step: bool,
+    moved: u64,
 }
 
 impl<'a> Download<'a> {
@@ -61,7 +62,7 @@ impl<'a> Download<'a> {
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
-        to_head_request: bool,
+        request: RequestKind,
     ) -> Self {
         Self {
             down,
@@ -73,23 +74,42 @@ impl<'a> Download<'a> {
             phase: Phase::Head,
             body: Body::new(Framing::None),
             delivery,
-            to_head_request,
+            request,
             interims: 0,
             begun: false,
             out_of_step: false,
+            moved: 0,
         }
     }
 
     /// Bytes of the upstream have arrived: the request has run.
     #[must_use]
     pub fn has_arrived(&self) -> bool {
-        self.phase != Phase::Head || self.interims > 0 || !self.head.is_empty()
+        self.phase != Phase::Head || self.interims > 0 || self.head.is_started()
     }
 
     /// The head of the final response is on its way to the client: nothing else can be answered any more.
     #[must_use]
     pub fn is_begun(&self) -> bool {
         self.begun
+    }
+
+    /// Bytes that the client has taken so far: tells whether something moved.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// The client has not taken what is there for it.
+    #[must_use]
+    pub fn is_waiting_for_client(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// The protocol changes with this response: what follows is no HTTP.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.phase == Phase::Done && self.head.upgrade()
     }
 
     /// Status of the final response; meaningful once it has begun.
@@ -115,7 +135,10 @@ impl<'a> Download<'a> {
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
                 match ready!(self.down.poll_write(cx, rest)) {
-                    Ok(n) => self.sent += n,
+                    Ok(n) => {
+                        self.sent += n;
+                        self.moved += n as u64;
+                    }
                     Err(_) => return Poll::Ready(Err(DownloadError::ClientGone)),
                 }
             }
@@ -155,18 +178,24 @@ impl<'a> Download<'a> {
 
     /// Takes the bytes of a head, and of nothing behind it; returns the rest.
     fn take_head<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
-        let before = self.head.buffer().len();
-        self.head.buffer().extend_from_slice(piece);
-        match self.head.parse(self.limits) {
-            Ok(Parse::Incomplete) => return Ok(&[]),
+        // A large body that comes with its head is not copied along with it.
+        let taken = memchr::memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4);
+        self.head.buffer().extend_from_slice(piece.get(..taken).unwrap_or(piece));
+        match self.head.parse(self.limits, self.request) {
+            Ok(Parse::Incomplete) => return Ok(piece.get(taken..).unwrap_or_default()),
             Ok(Parse::Complete) => {}
             Err(reject) => return Err(self.malformed(reject.why, reject.at)),
         }
-        let end = self.head.end();
-        self.head.buffer().truncate(end);
-        let rest = piece.get(end.saturating_sub(before)..).unwrap_or_default();
+        let behind = self.head.rest().len();
+        let rest = piece.get(taken.saturating_sub(behind)..).unwrap_or_default();
         match self.head.status() {
-            101 => Err(self.malformed("101 without an upgrade asked for", 9)),
+            101 => {
+                // Asked for, else the parser had refused it. What stands behind it is the first of the new protocol.
+                forward::switching(self.out, self.head);
+                self.out.extend_from_slice(rest);
+                (self.begun, self.phase) = (true, Phase::Done);
+                return Ok(&[]);
+            }
             100..200 => {
                 self.interims += 1;
                 if self.interims > INTERIM_MAX {
@@ -176,46 +205,31 @@ impl<'a> Download<'a> {
                     forward::interim(self.out, self.head);
                 }
                 self.head.reset();
-                Ok(rest)
             }
-            _ => {
-                self.begin()?;
-                Ok(rest)
-            }
+            _ => self.begin(),
         }
+        Ok(rest)
     }
 
-    fn begin(&mut self) -> Result<(), DownloadError> {
-        let upstream = match self.head.framing(self.to_head_request) {
-            Ok(framing) => framing,
-            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
-        };
-        let downstream = self.delivery.framing(upstream);
-        self.delivery.keep_alive &= downstream != Framing::UntilClose;
-        forward::response(self.out, self.head, upstream, self.delivery);
-        self.body = Body::relay(upstream, downstream);
+    fn begin(&mut self) {
+        let form = self.delivery.form();
+        self.delivery.keep_alive &= form.framing(self.head.framing()) != Framing::UntilClose;
+        forward::response(self.out, self.head, self.delivery);
+        self.body = self.head.body(form);
         self.phase = Phase::Body;
         self.begun = true;
-        Ok(())
     }
 
     /// Passes body bytes on; returns those behind its end.
     fn take_body<'p>(&mut self, cx: &mut Context<'_>, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
-        match self.body.verbatim(piece) {
-            Ok(Some(used)) => {
-                let (body, rest) = piece.split_at_checked(used).unwrap_or((piece, &[]));
-                self.write_through(cx, body)?;
-                Ok(rest)
-            }
-            Ok(None) => {
-                let used = match self.body.forward(piece, self.out) {
-                    Ok(used) => used,
-                    Err(reject) => return Err(self.malformed(reject.why, reject.at)),
-                };
-                Ok(piece.get(used..).unwrap_or_default())
-            }
-            Err(reject) => Err(self.malformed(reject.why, reject.at)),
+        let forwarded = match self.body.forward(piece, self.out) {
+            Ok(forwarded) => forwarded,
+            Err(reject) => return Err(self.malformed(reject.why, reject.at)),
+        };
+        if let Forwarded::Verbatim { send, .. } = forwarded {
+            self.write_through(cx, piece.get(..send).unwrap_or_default())?;
         }
+        Ok(piece.get(forwarded.taken()..).unwrap_or_default())
     }
 
     /// One send for what is waiting (the head, at the beginning) and the piece behind it.
@@ -232,6 +246,7 @@ impl<'a> Download<'a> {
             Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
             Poll::Pending => 0,
         };
+        self.moved += written as u64;
         let of_body = written.saturating_sub(waiting.len());
         self.sent += written - of_body;
         self.out.extend_from_slice(body.get(of_body..).unwrap_or_default());
@@ -239,7 +254,7 @@ impl<'a> Download<'a> {
     }
 
     fn end_of_input(&mut self) -> Result<(), DownloadError> {
-        if self.phase == Phase::Body && self.body.end_of_input(self.out).is_ok() {
+        if self.phase == Phase::Body && self.body.forward_end(self.out).is_ok() {
             self.phase = Phase::Done;
             self.out_of_step = true;
             return Ok(());
@@ -256,11 +271,11 @@ impl<'a> Download<'a> {
             (Failure::UpstreamClosed, "before its response")
         };
         let detail = format!("{} ended the connection {when} ({what})", self.up.peer_addr());
-        DownloadError::Upstream(Fault { failure, sent: true, detail })
+        DownloadError::Upstream(Fault { failure, repeatable: false, detail })
     }
 
     fn malformed(&self, why: &str, at: usize) -> DownloadError {
         let detail = format!("{} sent a malformed response: {why} (byte {at})", self.up.peer_addr());
-        DownloadError::Upstream(Fault { failure: Failure::UpstreamProtocolError, sent: true, detail })
+        DownloadError::Upstream(Fault { failure: Failure::UpstreamProtocolError, repeatable: false, detail })
     }
 }

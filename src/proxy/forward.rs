@@ -5,7 +5,7 @@
 
 use mesher_actors::snapshot::stats::Direction;
 
-use crate::codec::{Framing, Known, RequestHead, ResponseHead, Target, Version, write};
+use crate::codec::{Framing, Known, Outgoing, RequestHead, ResponseHead, Target, Version, write};
 use crate::handler::context::SourceContext;
 
 /// What mesher adds to a request.
@@ -35,7 +35,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
     write::header(out, b"Host", host);
     let (mut has_host, mut has_proto) = (false, false);
     for header in head.headers() {
-        if head.is_hop_by_hop(&header) {
+        if header.hop_by_hop {
             continue;
         }
         match header.known {
@@ -63,8 +63,24 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         let context = additions.source.merge(head.header(Known::XCseContext));
         write::header(out, b"X-Cse-Context", &context);
     }
-    framing(out, head.framing());
+    if let Some(protocol) = offered_upgrade(head) {
+        write::header(out, b"Connection", b"upgrade");
+        write::header(out, b"Upgrade", protocol);
+    }
+    write::framing(out, head.framing());
     write::end(out);
+}
+
+/// The protocol that the client offers to change to, if that is passed on. `h2c` and TLS concern the hop to mesher
+/// only and are ignored, which a server may do (RFC 9110 section 7.8).
+#[must_use]
+pub fn offered_upgrade(head: &RequestHead) -> Option<&[u8]> {
+    let protocol = head.header(Known::Upgrade).filter(|_| head.upgrade())?;
+    let ours = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|name| {
+        name.eq_ignore_ascii_case(b"h2c")
+            || name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"tls"))
+    });
+    (!ours).then_some(protocol)
 }
 
 /// One line with all addresses, the peer's last (the order in which proxies were passed).
@@ -80,14 +96,6 @@ fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead, peer: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn framing(out: &mut Vec<u8>, framing: Framing) {
-    match framing {
-        Framing::Length(length) => write::number_header(out, b"Content-Length", length),
-        Framing::Chunked => write::header(out, b"Transfer-Encoding", b"chunked"),
-        Framing::None | Framing::UntilClose => {}
-    }
-}
-
 /// How an answer's body goes on to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
@@ -98,35 +106,33 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Framing towards the client, given the upstream's. A body of unknown length needs chunks to be told from a
-    /// broken one; a client of HTTP/1.0 does not know chunks, so there the end of the connection ends it.
+    /// The form of a body. One of unknown length needs chunks to be told from a broken one; a client of HTTP/1.0
+    /// does not know chunks, so there the end of the connection ends it.
     #[must_use]
-    pub fn framing(self, upstream: Framing) -> Framing {
-        match (upstream, self.version) {
-            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
-            (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
-            (as_it_is, _) => as_it_is,
+    pub fn form(self) -> Outgoing {
+        match self.version {
+            Version::Http11 => Outgoing::Chunked,
+            Version::Http10 => Outgoing::Payload,
         }
     }
 }
 
-/// Appends the response head for the client. `upstream` is the framing the response came with, and a message
-/// without a body keeps the length it tells (HEAD, 304).
-pub fn response(out: &mut Vec<u8>, head: &ResponseHead, upstream: Framing, delivery: Delivery) {
+/// Appends the response head for the client. A message without a body keeps the length it tells (HEAD, 304).
+pub fn response(out: &mut Vec<u8>, head: &ResponseHead, delivery: Delivery) {
     write::status_line(out, head.status(), head.reason());
-    let downstream = delivery.framing(upstream);
+    let framing = delivery.form().framing(head.framing());
     for header in head.headers() {
-        if head.is_hop_by_hop(&header) {
+        if header.hop_by_hop {
             continue;
         }
         match header.known {
             Known::TransferEncoding => continue,
-            Known::ContentLength if downstream != Framing::None => continue,
+            Known::ContentLength if framing != Framing::None => continue,
             _ => {}
         }
         write::header(out, header.name, header.value);
     }
-    framing(out, downstream);
+    write::framing(out, framing);
     match (delivery.keep_alive, delivery.version) {
         (false, _) => write::header(out, b"Connection", b"close"),
         (true, Version::Http10) => write::header(out, b"Connection", b"keep-alive"),
@@ -137,12 +143,24 @@ pub fn response(out: &mut Vec<u8>, head: &ResponseHead, upstream: Framing, deliv
 
 /// Appends an interim (1xx) response head for the client.
 pub fn interim(out: &mut Vec<u8>, head: &ResponseHead) {
+    unframed(out, head);
+    write::end(out);
+}
+
+/// Appends the response head that changes the protocol (101).
+pub fn switching(out: &mut Vec<u8>, head: &ResponseHead) {
+    unframed(out, head);
+    write::header(out, b"Connection", b"upgrade");
+    write::header(out, b"Upgrade", head.header(Known::Upgrade).unwrap_or_default());
+    write::end(out);
+}
+
+fn unframed(out: &mut Vec<u8>, head: &ResponseHead) {
     write::status_line(out, head.status(), head.reason());
     for header in head.headers() {
         let framing = matches!(header.known, Known::TransferEncoding | Known::ContentLength);
-        if !framing && !head.is_hop_by_hop(&header) {
+        if !framing && !header.hop_by_hop {
             write::header(out, header.name, header.value);
         }
     }
-    write::end(out);
 }

@@ -54,10 +54,21 @@ pub struct ServiceLabels {
 impl Policies {
     /// Everything the connections of a shard share. Called on the shard's thread.
     #[must_use]
-    pub fn into_context(self, port: ShardPort, board: &Board, stats: Arc<ShardStats>, seed: u64) -> Rc<Context> {
+    pub fn into_context(
+        self,
+        port: ShardPort,
+        board: &Board,
+        stats: Arc<ShardStats>,
+        seed: u64,
+    ) -> Rc<Context> {
         let empty: Arc<str> = "".into();
         let unrouted = |direction| {
-            board.series(Labels { direction, app: empty.clone(), service: empty.clone(), version: empty.clone() })
+            board.series(Labels {
+                direction,
+                app: empty.clone(),
+                service: empty.clone(),
+                version: empty.clone(),
+            })
         };
         let local = board.series(Labels {
             direction: Direction::Incoming,

@@ -6,4 +6,4 @@
 mod connections;
 mod pool;
 
-pub use connections::{Settings, Upstreams};
+pub use connections::{Connection, Settings, Upstreams};

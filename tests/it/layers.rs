@@ -18,8 +18,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only these rooms may name.
-const CRATES: [(&str, &[&str]); 3] =
-    [("glommio", &["net"]), ("rustix", &["net"]), ("clap", &["cmd"])];
+const CRATES: [(&str, &[&str]); 3] = [("glommio", &["net"]), ("rustix", &["net"]), ("clap", &["cmd"])];
 
 /// Rooms that see the whole control plane; the others see its snapshots only.
 const SEE_CONTROL: [&str; 2] = ["run", "cmd"];
@@ -96,7 +95,9 @@ fn forbidden(room: &str, code: &str) -> Vec<String> {
     if !SEE_CONTROL.contains(&room) {
         for name in named_after(code, "mesher_actors::") {
             if name != "snapshot" {
-                wrong.push(format!("`{room}` names `mesher_actors::{name}`; the data plane sees `snapshot` only"));
+                wrong.push(format!(
+                    "`{room}` names `mesher_actors::{name}`; the data plane sees `snapshot` only"
+                ));
             }
         }
     }
@@ -120,7 +121,8 @@ fn every_import_points_down() {
         }
         seen += 1;
         let text = fs::read_to_string(&file).unwrap();
-        wrong.extend(forbidden(room, &code(&text)).iter().map(|why| format!("{}: {why}", relative.display())));
+        wrong
+            .extend(forbidden(room, &code(&text)).iter().map(|why| format!("{}: {why}", relative.display())));
     }
     assert!(seen > 20, "only {seen} files were looked at");
     assert!(wrong.is_empty(), "imports that point up or sideways:\n{}", wrong.join("\n"));

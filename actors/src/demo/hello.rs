@@ -31,26 +31,43 @@ impl HelloHandle {
     }
 }
 
-/// Starts an instance on a thread of its own. `GET /sayhello/{name}` greets in the name of `instance`, anything else
-/// is 404.
+/// Starts an instance on a thread of its own. `GET /sayhello/{name}` greets in the name of `instance`, `POST /stop`
+/// calls `on_stop`, anything else is 404.
 ///
 /// # Errors
 /// When `addr` cannot be bound.
-pub fn start(addr: SocketAddr, instance: &str) -> io::Result<HelloHandle> {
+pub fn start(
+    addr: SocketAddr,
+    instance: &str,
+    on_stop: impl Fn() + Send + Sync + 'static,
+) -> io::Result<HelloHandle> {
     let listener = TcpListener::bind(addr)?;
     let addr = listener.local_addr()?;
     let instance: web::Data<str> = web::Data::from(std::sync::Arc::<str>::from(instance));
+    let on_stop: web::Data<OnStop> = web::Data::new(Box::new(on_stop));
     let build = move || {
         let app = move || {
             let hello = web::resource("/sayhello/{name}")
                 .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(say_hello))
                 .default_service(web::to(HttpResponse::NotFound));
-            App::new().app_data(instance.clone()).app_data(web::Data::new(addr)).service(hello)
+            App::new()
+                .app_data(instance.clone())
+                .app_data(on_stop.clone())
+                .app_data(web::Data::new(addr))
+                .service(hello)
+                .route("/stop", web::post().to(stop))
         };
         let server = HttpServer::new(app).workers(1).keep_alive(KEEP_ALIVE).disable_signals();
         Ok(server.listen(listener)?.run())
     };
     Ok(HelloHandle { addr, server: WebThread::start("hello", build)? })
+}
+
+type OnStop = Box<dyn Fn() + Send + Sync>;
+
+async fn stop(on_stop: web::Data<OnStop>) -> HttpResponse {
+    on_stop();
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("stopping\n")
 }
 
 async fn say_hello(
@@ -72,7 +89,7 @@ mod tests {
     use super::*;
 
     fn start_one() -> HelloHandle {
-        start(SocketAddr::from(([127, 0, 0, 1], 0)), "one").unwrap()
+        start(SocketAddr::from(([127, 0, 0, 1], 0)), "one", || {}).unwrap()
     }
 
     fn connect(addr: SocketAddr) -> TcpStream {
@@ -125,6 +142,6 @@ mod tests {
     #[test]
     fn an_address_in_use_is_an_error() {
         let hello = start_one();
-        assert_eq!(start(hello.addr(), "other").unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert_eq!(start(hello.addr(), "other", || {}).unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

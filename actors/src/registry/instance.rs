@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Who we are: `servicecomb.service.*` of microservice.yaml.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -40,7 +42,7 @@ pub struct Registration {
 }
 
 /// Where an instance stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Zone {
     /// Data centre or region name.
     pub region: Arc<str>,
@@ -49,7 +51,7 @@ pub struct Zone {
 }
 
 /// What a registry says about whether an instance may be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Status {
     /// Callable.
     #[default]
@@ -73,7 +75,7 @@ impl Status {
 }
 
 /// One instance of a service as a registry lists it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Id the registry gave it; unique within the registry.
     pub id: Arc<str>,

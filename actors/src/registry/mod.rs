@@ -1,21 +1,24 @@
 //! Registries: who offers which service, and telling others about ours.
 //!
 //! A [`Source`] talks to one registry in its own words and translates into the types of [`instance`]; it knows
-//! nothing of balancing, versions preferred, or snapshots. The [`watcher`] owns a source: it starts it from a
+//! nothing of balancing, versions preferred, or snapshots. The `watcher` owns a source: it starts it from a
 //! factory, starts it again with backoff when it ends, and keeps the last good answer, on disk too.
 //!
 //! ```text
 //!   Command: Watch, Forget, Register, SetStatus, Withdraw  --->  source  --->  Event: Answer, Registration, Reachable
 //! ```
 
+pub mod endpoint;
 pub mod file;
 pub mod instance;
 pub mod servicecenter;
+pub mod unlisted;
 pub mod watcher;
 
 use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
+use serde::Serialize;
 
 use instance::{Instance, Registration, Status};
 
@@ -65,9 +68,11 @@ pub enum Answer {
 }
 
 /// Where our own registration stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RegistrationState {
     /// Not asked for, or withdrawn.
+    #[default]
     Absent,
     /// Being tried; the last failure if there was one.
     Pending(Option<String>),

@@ -1,8 +1,11 @@
 //! Behaviours of a whole shard, each on both drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod process;
 mod sockets;
 mod tasks;
+mod timers;
+mod wakes;
 
 use std::future::Future;
 use std::future::poll_fn;
@@ -53,7 +56,7 @@ fn options(driver: Driver) -> ShardOptions {
 
 /// Runs a behaviour on each driver.
 fn on_both(behaviour: impl Fn(Driver)) {
-    for driver in [Driver::Epoll] {
+    for driver in [Driver::Epoll, Driver::Uring] {
         behaviour(driver);
     }
 }

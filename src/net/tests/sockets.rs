@@ -307,3 +307,27 @@ fn an_unshared_port_belongs_to_one() {
     let error = bind(first.local_addr().unwrap(), true).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
+
+#[test]
+fn a_pump_that_never_waits_lets_others_run() {
+    on_both(|driver| {
+        on_shard(driver, async || {
+            let listener = Listener::adopt(bind(loopback(), false).unwrap()).unwrap();
+            let near = Stream::connect(listener.local_addr(), LOST).await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            let stop = Rc::new(Cell::new(false));
+            let stopped = stop.clone();
+            spawn(async move {
+                // Never registered, never drained: each byte is there when it is read.
+                while !stopped.get() {
+                    write_all(&near, b"x").await.unwrap();
+                    read(&far, &mut [0]).await.unwrap();
+                }
+            });
+            let started = Instant::now();
+            sleep(Duration::from_millis(1)).await;
+            stop.set(true);
+            assert!(started.elapsed() < LOST);
+        });
+    });
+}

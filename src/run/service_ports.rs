@@ -22,7 +22,9 @@ pub struct ServicePorts(pub Vec<ServicePort>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServicePortsError {
     /// An item has no `name:port` form.
-    #[error("`{0}` is not of the form protocol:port or protocol-suffix:port, as in rest:8080 or rest-admin:8081")]
+    #[error(
+        "`{0}` is not of the form protocol:port or protocol-suffix:port, as in rest:8080 or rest-admin:8081"
+    )]
     Form(String),
     /// The protocol is none that mesher carries.
     #[error("`{0}` is not a protocol; use rest (HTTP) or grpc, as in rest:8080")]

@@ -1,0 +1,102 @@
+//! Shows a fault in a text the way compilers do. Pure.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Characters of the line that are shown on each side of the fault.
+const SHOWN_BESIDE: usize = 60;
+
+/// Where something is in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// From 1.
+    pub(super) line: usize,
+    /// In characters, from 1.
+    pub(super) column: usize,
+}
+
+/// A fault with the line it is in and a caret below its first character.
+///
+/// ```text
+/// unknown field `endpoint`, expected …
+///   --> /etc/mesher/registry.yaml:4:7
+/// 4 |       endpoint: []
+///   |       ^
+/// ```
+pub(super) fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
+    let Place { line, column } = place.within(text);
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let mut out = format!("{message}\n{margin}--> {}:{line}:{column}", path.display());
+    let Some(shown) = text.lines().nth(line.saturating_sub(1)) else { return out };
+    let before = column.saturating_sub(1);
+    let skipped = before.saturating_sub(SHOWN_BESIDE);
+    let shown: String = shown.chars().skip(skipped).take(2 * SHOWN_BESIDE).map(visible).collect();
+    let blank: String = shown.chars().take(before - skipped).map(|_| ' ').collect();
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\n{number} | {}\n{margin} | {blank}^", shown.trim_end());
+    out
+}
+
+// === impl Place ===
+
+impl Place {
+    /// A place behind the end of the text (something is missing there) becomes the end of its last line.
+    fn within(self, text: &str) -> Self {
+        let lines = text.lines().count();
+        if self.line <= lines {
+            return self;
+        }
+        let column = text.lines().next_back().map_or(0, |last| last.trim_end().chars().count()) + 1;
+        Self { line: lines.max(1), column }
+    }
+}
+
+/// A blank for what would move the caret, or do things to a terminal.
+fn visible(character: char) -> char {
+    if character.is_control() { ' ' } else { character }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, line: usize, column: usize, expected: &str) {
+        assert_eq!(render(Path::new("r.yaml"), text, Place { line, column }, "wrong"), expected);
+    }
+
+    #[test]
+    fn the_caret_is_below_the_fault() {
+        check("a: 1\n  ü: x\n", 2, 6, "wrong\n --> r.yaml:2:6\n2 |   ü: x\n  |      ^");
+        check("\tx", 1, 2, "wrong\n --> r.yaml:1:2\n1 |  x\n  |  ^");
+    }
+
+    #[test]
+    fn a_place_behind_the_end_is_the_end_of_the_last_line() {
+        check("a: [\n", 2, 1, "wrong\n --> r.yaml:1:5\n1 | a: [\n  |     ^");
+        check("", 1, 1, "wrong\n --> r.yaml:1:1");
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_fault_is_shown() {
+        let text = format!("{}!{}", "a".repeat(500), "b".repeat(500));
+        let expected = format!(
+            "wrong\n --> r.yaml:1:501\n1 | {}!{}\n  | {}^",
+            "a".repeat(60),
+            "b".repeat(59),
+            " ".repeat(60)
+        );
+        check(&text, 1, 501, &expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_and_no_place_panics(text in "(.|\n){0,80}", line: usize, column: usize, small in 0..9_usize) {
+            for (line, column) in [(line, column), (small, small)] {
+                let _ = render(Path::new("r"), &text, Place { line, column }, "");
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Keeps a registry source running.

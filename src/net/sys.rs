@@ -1,0 +1,95 @@
+//! The calls that have no safe form: the probe of io_uring, and handing the epoll set to glommio. The only `unsafe` of this crate.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::io_uring::{IoringEnterFlags, IoringRegisterOp, io_uring_params};
+
+/// Operations asked about in one probe: the most the kernel takes.
+const PROBE_OPS: usize = 256;
+
+/// `struct io_uring_probe_op`: number, reserved, 16 bits of flags, reserved. Bytes, because the kernel may name operations that no enum
+/// of ours knows.
+const OP_BYTES: usize = 8;
+/// `IO_URING_OP_SUPPORTED`.
+const SUPPORTED: u16 = 1;
+
+/// `struct io_uring_probe` with room for its operations behind it. Only bytes, so any content is valid.
+#[repr(C)]
+struct Probe {
+    last_op: u8,
+    ops_len: u8,
+    reserved: [u8; 14],
+    ops: [[u8; OP_BYTES]; PROBE_OPS],
+}
+
+/// Makes a ring of `entries`. Returns it and the kernel's feature bits.
+pub(super) fn ring(entries: u32) -> Result<(OwnedFd, u32), Errno> {
+    let mut params = io_uring_params::default();
+    // SAFETY: the kernel reads and writes `params`, which lives across the call, and nothing else: no flag in it names other memory.
+    // The ring is neither mapped nor submitted to, so it can touch no memory of this process.
+    let ring = unsafe { rustix::io_uring::io_uring_setup(entries, &mut params) }?;
+    Ok((ring, params.features.bits()))
+}
+
+/// Whether this kernel's rings know operation number `op`, one answer an operation, in order.
+pub(super) fn operations(ring: &OwnedFd) -> Result<Vec<bool>, Errno> {
+    let ops = [[0; OP_BYTES]; PROBE_OPS];
+    let mut probe = Probe { last_op: 0, ops_len: 0, reserved: [0; 14], ops };
+    let target = std::ptr::from_mut(&mut probe).cast();
+    // SAFETY: the kernel writes a header of 16 bytes and at most PROBE_OPS operations of 8 bytes to `target`; `Probe` is that layout and
+    // lives across the call.
+    unsafe {
+        rustix::io_uring::io_uring_register(ring, IoringRegisterOp::RegisterProbe, target, PROBE_OPS as u32)
+    }?;
+    let supported =
+        |[_, _, low, high, ..]: &[u8; OP_BYTES]| u16::from_ne_bytes([*low, *high]) & SUPPORTED != 0;
+    Ok(probe.ops.iter().take(probe.ops_len.into()).map(supported).collect())
+}
+
+/// Enters a ring without anything to do.
+pub(super) fn enter(ring: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: nothing is submitted and nothing waited for, so no memory is touched.
+    unsafe { rustix::io_uring::io_uring_enter(ring, 0, 0, IoringEnterFlags::empty()) }?;
+    Ok(())
+}
+
+/// glommio's interest in the readability of `fd`: its constructor arms a poll on the ring, and a read is ready, with an error for what is
+/// no socket, once that poll completes. Must be called on a glommio executor.
+pub(super) fn glommio_poll(fd: OwnedFd) -> glommio::net::TcpStream {
+    // SAFETY: the descriptor is open and owned, and its ownership moves into the stream, which closes it.
+    unsafe { glommio::net::TcpStream::from_raw_fd(fd.into_raw_fd()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_kernels_probe_structure_has_the_layout_that_is_handed_to_it() {
+        assert_eq!(size_of::<Probe>(), 16 + 8 * PROBE_OPS);
+        assert_eq!(std::mem::offset_of!(Probe, ops), 16);
+        assert_eq!(std::mem::offset_of!(Probe, ops_len), 1);
+    }
+
+    #[test]
+    fn a_ring_answers_the_probe_and_can_be_entered() {
+        // Where io_uring is refused the error comes back and nothing else happens.
+        let Ok((ring, features)) = ring(4) else { return };
+        assert_ne!(features, 0);
+        let known = operations(&ring).unwrap();
+        assert!((23..=PROBE_OPS).contains(&known.len()), "{} operations", known.len());
+        assert_eq!(known.first(), Some(&true), "a no-op is always there");
+        enter(&ring).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_ring_is_refused_by_the_kernel() {
+        let file: OwnedFd = std::fs::File::open("/proc/self/status").unwrap().into();
+        assert!(operations(&file).is_err());
+        assert!(enter(&file).is_err());
+    }
+}

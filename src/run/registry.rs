@@ -1,0 +1,91 @@
+//! Which registry the configuration names, as a factory of sources.
+
+use std::path::PathBuf;
+
+use mesher_actors::config::{Code, Config, Report, Unit};
+use mesher_actors::control::SourceFactory;
+use mesher_actors::registry::Source;
+use mesher_actors::registry::file::{FileSettings, FileSource};
+use mesher_actors::registry::instance::Identity;
+use mesher_actors::registry::servicecenter::{ServiceCenter, ServiceCenterSettings};
+use mesher_actors::registry::unlisted::Unlisted;
+
+use std::time::Duration;
+
+/// The registry to use.
+#[derive(Debug, Clone)]
+pub(super) enum Registry {
+    /// None at all (`servicecomb.registry.disabled`).
+    Disabled,
+    /// A watched file.
+    File(FileSettings),
+    /// Apache ServiceComb service-center.
+    ServiceCenter(ServiceCenterSettings),
+}
+
+impl Registry {
+    /// Reads `servicecomb.registry.*`. Wrong values are in the report; service-center's defaults stand in for them.
+    pub(super) fn from_config(config: &Config, identity: &Identity, report: &mut Report) -> Self {
+        if config.boolean("servicecomb.registry.disabled", false, report) {
+            return Self::Disabled;
+        }
+        if config.text("servicecomb.registry.type").as_deref() == Some("file") {
+            return Self::File(FileSettings {
+                path: file_path(config),
+                app: identity.app.clone(),
+                environment: identity.environment.clone(),
+            });
+        }
+        Self::service_center(config, identity, report)
+    }
+
+    fn service_center(config: &Config, identity: &Identity, report: &mut Report) -> Self {
+        const ADDRESS: &str = "servicecomb.registry.address";
+        let thirty = Duration::from_secs(30);
+        let addresses = config.text(ADDRESS).unwrap_or_else(|| "http://127.0.0.1:30100".into());
+        let project = config.text("mesher.registry.project").unwrap_or_else(|| "default".into());
+        let refresh = config.duration("servicecomb.registry.refreshInterval", Unit::Seconds, thirty, report);
+        let heartbeat =
+            config.duration("servicecomb.registry.heartbeat.interval", Unit::Seconds, thirty, report);
+        let watch = config.boolean("servicecomb.registry.watch", true, report);
+        match ServiceCenterSettings::try_new(&addresses, &project, identity, refresh, heartbeat, watch) {
+            Ok(settings) => Self::ServiceCenter(settings),
+            Err(problems) => {
+                for problem in problems {
+                    report.error(Code::WRONG_VALUE, &config.origin(ADDRESS), problem);
+                }
+                Self::Disabled
+            }
+        }
+    }
+
+    /// Kind and address, for people.
+    pub(super) fn name(&self) -> (&'static str, String) {
+        match self {
+            Self::Disabled => ("none", String::new()),
+            Self::File(settings) => ("file", settings.path.display().to_string()),
+            Self::ServiceCenter(settings) => {
+                let addresses: Vec<_> = settings.addresses.iter().map(ToString::to_string).collect();
+                ("servicecenter", addresses.join(","))
+            }
+        }
+    }
+
+    /// Makes sources.
+    pub(super) fn factory(&self) -> SourceFactory {
+        let registry = self.clone();
+        Box::new(move || -> Box<dyn Source> {
+            match &registry {
+                Self::Disabled => Box::new(Unlisted),
+                Self::File(settings) => Box::new(FileSource::new(settings.clone())),
+                Self::ServiceCenter(settings) => Box::new(ServiceCenter::new(settings.clone())),
+            }
+        })
+    }
+}
+
+/// `servicecomb.registry.configPath`, from the configuration directory unless absolute.
+fn file_path(config: &Config) -> PathBuf {
+    let name = config.text("servicecomb.registry.configPath").unwrap_or_else(|| "registry.yaml".into());
+    config.dir().join(name)
+}

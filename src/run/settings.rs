@@ -1,0 +1,374 @@
+//! Everything a node is made of, read from the configuration and the command line.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesher_actors::balancer::Upstream;
+use mesher_actors::config::{Code, Config, Entry, Origin, Report, Unit};
+use mesher_actors::health::Check;
+use mesher_actors::registry::instance::{Identity, Registration, Status, Zone};
+use mesher_actors::snapshot::{Policy, Strategy};
+
+use super::registry::Registry;
+use super::service_ports::ServicePorts;
+use crate::codec::Limits;
+use crate::handler::SERVED;
+use crate::handler::destination::LocalPorts;
+use crate::net::DriverChoice;
+use crate::proxy::{self, Policies, ServiceLabels};
+use crate::upstream;
+
+/// Longest host name that service-center registers.
+const HOST_NAME_MAX: usize = 64;
+
+/// Where mesher stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Beside one service.
+    Sidecar,
+    /// In front of many.
+    Edge,
+}
+
+/// What the command line says beyond the configuration.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// `--mode`.
+    pub mode: Mode,
+    /// `--service-ports`, or the variables that stand for it.
+    pub ports: ServicePorts,
+    /// `--shards` or `MESHER_SHARDS`.
+    pub shards: Option<usize>,
+}
+
+/// How to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainSettings {
+    /// Serving goes on for so long after deregistration, while peers learn of it.
+    pub grace: Duration,
+    /// All in all, requests in flight included.
+    pub timeout: Duration,
+}
+
+/// A node to be.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it stands.
+    pub mode: Mode,
+    /// The service it stands beside.
+    pub identity: Identity,
+    /// `servicecomb.protocols.http.listenAddress`.
+    pub listen: SocketAddr,
+    /// Address of the admin, if it is on.
+    pub admin: Option<SocketAddr>,
+    /// Threads that carry traffic.
+    pub shards: usize,
+    /// Which I/O driver.
+    pub driver: DriverChoice,
+    /// Adaptive polling.
+    pub polling: bool,
+    /// How the data plane treats requests.
+    pub policies: Policies,
+    /// How to drain.
+    pub drain: DrainSettings,
+    /// What to register, if anything.
+    pub registration: Option<Registration>,
+    /// Checks of the local service.
+    pub checks: Vec<Check>,
+    /// Where the last good answers of the registry are kept.
+    pub state_dir: Option<PathBuf>,
+    pub(super) registry: Registry,
+    pub(super) upstreams: Arc<Upstreams>,
+}
+
+/// Strategy and bounds of each upstream service.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams {
+    default: Upstream,
+    by_name: HashMap<String, Upstream>,
+}
+
+impl Upstreams {
+    /// What the configuration says of a service.
+    pub(super) fn of(&self, service: &str) -> Upstream {
+        self.by_name.get(service).unwrap_or(&self.default).clone()
+    }
+}
+
+impl Settings {
+    /// Reads everything. What is wrong is in the report, and stands in here with its default.
+    #[must_use]
+    pub fn from_config(config: &Config, given: &Given, report: &mut Report) -> Self {
+        let identity = identity(config);
+        let listen = config
+            .socket("servicecomb.protocols.http.listenAddress", report)
+            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30101).into());
+        check_listen(config, given.mode, listen, report);
+        let admin = admin(config, report);
+        let registry = Registry::from_config(config, &identity, report);
+        let service_host =
+            config.ip("mesher.service.host", report).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let own = [Some(listen), admin].into_iter().flatten().map(|address| address.port()).collect();
+        let ports = LocalPorts { configured: given.ports.of("rest").collect(), own };
+        let upstreams = upstreams(config, report);
+        let policies = Policies {
+            settings: connection_settings(config, report),
+            upstream: upstream_settings(config, report),
+            outgoing: config.chain("servicecomb.handler.chain.Consumer.outgoing", &SERVED),
+            incoming: config.chain("servicecomb.handler.chain.Provider.incoming", &["transport"]),
+            service_host,
+            ports,
+            local_policy: upstreams.of(&identity.name).policy,
+            service: ServiceLabels {
+                app: identity.app.clone(),
+                name: identity.name.clone(),
+                version: identity.version.clone(),
+            },
+        };
+        let settings = Self {
+            mode: given.mode,
+            listen,
+            admin,
+            shards: given
+                .shards
+                .or_else(|| configured_shards(config, report))
+                .unwrap_or_else(|| default_shards(given.mode)),
+            driver: config
+                .text("net.driver")
+                .and_then(|name| name.parse().ok())
+                .unwrap_or(DriverChoice::Auto),
+            polling: config.boolean("net.polling", true, report),
+            policies,
+            drain: drain(config, report),
+            registration: registration(config, given.mode, &identity, listen, report),
+            checks: Check::list_from_config(config, service_host, report),
+            state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),
+            registry,
+            upstreams: Arc::new(upstreams),
+            identity,
+        };
+        warn_of_open_ports(&settings, report);
+        settings
+    }
+}
+
+fn identity(config: &Config) -> Identity {
+    let text = |key: &str, default: &str| config.text(key).unwrap_or_else(|| default.to_owned()).into();
+    Identity {
+        app: text("servicecomb.service.app", "default"),
+        name: text("servicecomb.service.name", "mesher"),
+        version: text("servicecomb.service.version", "0.0.1"),
+        environment: text("servicecomb.service.environment", ""),
+    }
+}
+
+/// A sidecar's address is what it registers, so it must be one that others can call.
+fn check_listen(config: &Config, mode: Mode, listen: SocketAddr, report: &mut Report) {
+    const KEY: &str = "servicecomb.protocols.http.listenAddress";
+    if mode == Mode::Sidecar && listen.ip().is_unspecified() {
+        report
+            .error(
+                Code::CONFLICT,
+                &config.origin(KEY),
+                format!("`{KEY}`: a sidecar cannot listen on {}", listen.ip()),
+            )
+            .help(
+                "give the address under which other machines reach this one; 127.0.0.1 to be a caller only",
+            );
+    }
+}
+
+fn admin(config: &Config, report: &mut Report) -> Option<SocketAddr> {
+    const KEY: &str = "servicecomb.protocols.rest-admin.listenAddress";
+    let enabled = config.boolean("admin.enable", true, report);
+    let address = config.socket(KEY, report).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30102).into());
+    enabled.then_some(address)
+}
+
+fn connection_settings(config: &Config, report: &mut Report) -> proxy::Settings {
+    let mut seconds =
+        |key: &str, default: u64| config.duration(key, Unit::Seconds, Duration::from_secs(default), report);
+    let header_timeout = seconds("mesher.timeout.headerSeconds", 30);
+    let idle_timeout = seconds("mesher.timeout.idleSeconds", 60);
+    let stream_idle_timeout = seconds("mesher.timeout.streamIdleSeconds", 300);
+    let tunnel_idle_timeout = seconds("mesher.timeout.tunnelIdleSeconds", 3600);
+    let mut size = |key: &str, range: std::ops::RangeInclusive<u64>, default: u64| {
+        usize::try_from(config.integer(key, range, default, report)).unwrap_or(usize::MAX)
+    };
+    proxy::Settings {
+        limits: Limits {
+            request_line: size("mesher.limit.requestLineBytes", 64..=65_536, 8192),
+            head_bytes: size("mesher.limit.headBytes", 1024..=1_048_576, 65_536),
+            headers: size("mesher.limit.headers", 8..=4096, 128),
+        },
+        header_timeout,
+        idle_timeout,
+        stream_idle_timeout,
+        tunnel_idle_timeout,
+        connections_max: size("mesher.limit.connections", 1..=10_000_000, 10_000) as u64,
+        requests_max: size("mesher.limit.requests", 1..=10_000_000, 10_000) as u64,
+        ..proxy::Settings::default()
+    }
+}
+
+fn upstream_settings(config: &Config, report: &mut Report) -> upstream::Settings {
+    let idle = config.integer("servicecomb.transport.maxIdleCon.rest", 0..=1_000_000, 512, report);
+    upstream::Settings {
+        connect_timeout: config.duration(
+            "mesher.timeout.connectSeconds",
+            Unit::Seconds,
+            Duration::from_secs(1),
+            report,
+        ),
+        idle_per_endpoint: usize::try_from(idle).unwrap_or(usize::MAX),
+        ..upstream::Settings::default()
+    }
+}
+
+fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
+    const BALANCE: &str = "cse.loadbalance.";
+    const STRATEGY: &str = "strategy.name";
+    const ISOLATION: &str = "cse.isolation.Consumer.";
+    const TIMEOUT: &str = "timeoutInMilliseconds";
+    let mut all = Upstreams::default();
+    if let Some(name) = config.text(&format!("{BALANCE}{STRATEGY}")) {
+        all.default.strategy = strategy(&name);
+    }
+    let default = Duration::from_secs(30);
+    all.default.policy.response_timeout =
+        config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
+    for (rest, entry) in config.under(BALANCE) {
+        if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
+            all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
+                strategy(name);
+        }
+    }
+    for (rest, entry) in config.under(ISOLATION) {
+        if let (Some(service), Ok(timeout)) =
+            (rest.strip_suffix(&format!(".{TIMEOUT}")), entry.duration(Unit::Milliseconds))
+        {
+            let upstream = all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone());
+            upstream.policy = Policy { response_timeout: timeout };
+        }
+    }
+    all
+}
+
+/// Names that are not served yet have been warned of and mean round robin.
+fn strategy(name: &str) -> Strategy {
+    if name == "Random" { Strategy::Random } else { Strategy::RoundRobin }
+}
+
+fn configured_shards(config: &Config, report: &mut Report) -> Option<usize> {
+    const KEY: &str = "mesher.shards";
+    config.raw(KEY)?;
+    usize::try_from(config.integer(KEY, 1..=1024, 1, report)).ok()
+}
+
+/// One shard carries what a service beside it can answer; a gateway takes what the machine offers, which the
+/// standard library reads from the affinity and the cgroup's CPU quota.
+fn default_shards(mode: Mode) -> usize {
+    match mode {
+        Mode::Sidecar => 1,
+        Mode::Edge => std::thread::available_parallelism().map_or(1, Into::into),
+    }
+}
+
+fn drain(config: &Config, report: &mut Report) -> DrainSettings {
+    let mut seconds =
+        |key: &str, default: u64| config.duration(key, Unit::Seconds, Duration::from_secs(default), report);
+    let grace = seconds("mesher.drain.graceSeconds", 5);
+    let timeout = seconds("mesher.drain.timeoutSeconds", 25);
+    if grace > timeout {
+        let key = "mesher.drain.graceSeconds";
+        report
+            .error(
+                Code::CONFLICT,
+                &config.origin(key),
+                format!("`{key}` ({grace:?}) is more than `mesher.drain.timeoutSeconds` ({timeout:?})"),
+            )
+            .help("the time-out is for the whole shutdown, the grace included");
+    }
+    DrainSettings { grace, timeout }
+}
+
+/// What is told to the registry. A sidecar on the loopback address can be called by nobody, so it registers no
+/// endpoint, only its name.
+fn registration(
+    config: &Config,
+    mode: Mode,
+    identity: &Identity,
+    listen: SocketAddr,
+    report: &mut Report,
+) -> Option<Registration> {
+    if config.text("servicecomb.registry.register").as_deref() == Some("manual") {
+        return None;
+    }
+    let advertised = config.socket("servicecomb.protocols.http.advertiseAddress", report);
+    let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
+    let endpoint = advertised.or(callable.then_some(listen));
+    let properties: BTreeMap<String, String> = config
+        .under("servicecomb.service.instanceProperties.")
+        .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
+        .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
+        .collect();
+    Some(Registration {
+        service: identity.clone(),
+        cross_app: config.text("servicecomb.registry.scope").as_deref() == Some("full"),
+        registered_by: if mode == Mode::Sidecar { "SIDECAR" } else { "SDK" },
+        framework_version: env!("CARGO_PKG_VERSION"),
+        endpoints: endpoint.map(|address| format!("rest://{address}")).into_iter().collect(),
+        host_name: host_name(config),
+        properties,
+        zone: zone(config),
+        status: status(config.raw("servicecomb.service.status")),
+    })
+}
+
+/// 127.0.0.1 and ::1 take what the local service sends; any other address can be called by somebody.
+fn is_for_callers_only(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
+}
+
+/// The configured name or the system's, cut to what service-center takes.
+fn host_name(config: &Config) -> String {
+    let name = config.text("servicecomb.service.hostname").or_else(system_host_name);
+    name.unwrap_or_else(|| "localhost".to_owned()).chars().take(HOST_NAME_MAX).collect()
+}
+
+fn system_host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn zone(config: &Config) -> Option<Zone> {
+    let (region, zone) = (config.text("region.name")?, config.text("region.availableZone")?);
+    Some(Zone { region: region.into(), zone: zone.into() })
+}
+
+fn status(entry: Option<&Entry>) -> Status {
+    match entry.and_then(Entry::text) {
+        Some("DOWN") => Status::Down,
+        Some("STARTING") => Status::Starting,
+        Some("TESTING") => Status::Testing,
+        Some("OUTOFSERVICE") => Status::OutOfService,
+        _ => Status::Up,
+    }
+}
+
+/// Says once where a caller's `X-Forwarded-Port` is followed unchecked.
+fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
+    let incoming = settings.mode == Mode::Sidecar && !is_for_callers_only(settings.listen.ip());
+    if incoming && settings.policies.ports.configured.is_empty() {
+        report
+            .warning(
+                Code::MISSING_VALUE,
+                &Origin::Default,
+                "no service port is configured: callers choose the local port with X-Forwarded-Port",
+            )
+            .help("start mesher with --service-ports=rest:PORT or SERVICE_PORTS=rest:PORT");
+    }
+}

@@ -1,0 +1,119 @@
+//! Every socket mesher listens on, bound before anything else starts: all of them, or none.
+//!
+//! One listening socket an address, shared by all shards (each polls a duplicate of it), and never with
+//! `SO_REUSEPORT`: a second mesher on the same port fails, and no connection waits in the queue of a shard that has
+//! died.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use mesher_actors::snapshot::stats::Direction;
+
+use super::settings::{Mode, Settings};
+use crate::net;
+use crate::shard::ListenerSpec;
+
+/// All listening sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Those of the shards.
+    pub traffic: Vec<(TcpListener, Direction)>,
+    /// That of the admin.
+    pub admin: Option<TcpListener>,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({key}): {source}{}", hint(.source))]
+pub struct BindError {
+    address: SocketAddr,
+    key: &'static str,
+    source: io::Error,
+}
+
+const HTTP_KEY: &str = "servicecomb.protocols.http.listenAddress";
+const ADMIN_KEY: &str = "servicecomb.protocols.rest-admin.listenAddress";
+
+impl Sockets {
+    /// Binds them.
+    ///
+    /// # Errors
+    /// Which address cannot be had, the key it comes from, and why.
+    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let bind =
+            |address, key| net::bind(address, false).map_err(|source| BindError { address, key, source });
+        let traffic = listeners(settings.mode, settings.listen)
+            .into_iter()
+            .map(|(address, direction)| Ok((bind(address, HTTP_KEY)?, direction)))
+            .collect::<Result<_, BindError>>()?;
+        let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
+        Ok(Self { traffic, admin })
+    }
+
+    /// Listeners for one more shard.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
+        self.traffic
+            .iter()
+            .map(|(socket, direction)| {
+                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction })
+            })
+            .collect()
+    }
+}
+
+/// Mesher's rule: beside a service the loopback address takes what the service sends, and the configured address, if
+/// it is another, what is sent to the service. A gateway only has the configured address.
+fn listeners(mode: Mode, configured: SocketAddr) -> Vec<(SocketAddr, Direction)> {
+    let loopback = match configured.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    if mode == Mode::Edge || configured.ip() == loopback {
+        return vec![(configured, Direction::Outgoing)];
+    }
+    vec![
+        (SocketAddr::new(loopback, configured.port()), Direction::Outgoing),
+        (configured, Direction::Incoming),
+    ]
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; is another mesher running? choose another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(mode: Mode, configured: &str) -> Vec<String> {
+        let name = |(address, direction): (SocketAddr, Direction)| format!("{} {address}", direction.label());
+        listeners(mode, configured.parse().unwrap()).into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_sidecar_listens_for_both_directions_on_the_same_port() {
+        assert_eq!(
+            addresses(Mode::Sidecar, "10.0.0.5:30101"),
+            ["outgoing 127.0.0.1:30101", "incoming 10.0.0.5:30101"]
+        );
+        assert_eq!(addresses(Mode::Sidecar, "[fd00::5]:1"), ["outgoing [::1]:1", "incoming [fd00::5]:1"]);
+    }
+
+    #[test]
+    fn a_sidecar_on_the_loopback_address_is_a_caller_only() {
+        assert_eq!(addresses(Mode::Sidecar, "127.0.0.1:30101"), ["outgoing 127.0.0.1:30101"]);
+    }
+
+    #[test]
+    fn a_gateway_has_its_own_address_only() {
+        assert_eq!(addresses(Mode::Edge, "10.0.0.5:30101"), ["outgoing 10.0.0.5:30101"]);
+    }
+}

@@ -1,0 +1,221 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::client::Client;
+use super::conf::Conf;
+use super::wait::{PATIENCE, look_for, wait_for, wait_until};
+
+/// Output kept of one process; what comes after is dropped, so a chatty process cannot fill the memory.
+const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Environment variables that steer mesher: a test sets those it means, the machine's are taken away.
+const FOREIGN_VARIABLES: [&str; 8] = [
+    "CHASSIS_HOME",
+    "CHASSIS_CONF_DIR",
+    "SERVICE_PORTS",
+    "SPECIFIC_ADDR",
+    "MESHER_SHARDS",
+    "http_proxy",
+    "HTTP_PROXY",
+    "RUST_LOG",
+];
+
+/// A running mesher. Dropping it kills it.
+pub(crate) struct Mesher {
+    child: Child,
+    output: Arc<Mutex<String>>,
+    conf: Conf,
+}
+
+/// How to start one.
+pub(crate) struct Start {
+    conf: Conf,
+    command: Command,
+}
+
+impl Start {
+    /// The sidecar that `conf` describes.
+    pub(crate) fn new(conf: Conf) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesher"));
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        command.arg("--config").arg(conf.mesher_yaml()).current_dir(conf.path());
+        Self { conf, command }
+    }
+
+    /// Adds a command-line argument.
+    pub(crate) fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it and does not wait for anything.
+    pub(crate) fn spawn(mut self) -> Mesher {
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("cannot start mesher");
+        let output = Arc::<Mutex<String>>::default();
+        capture(child.stdout.take().expect("stdout is piped"), &output);
+        capture(child.stderr.take().expect("stderr is piped"), &output);
+        Mesher { child, output, conf: self.conf }
+    }
+
+    /// Starts it and waits until `/ready` of the admin says 200.
+    #[track_caller]
+    pub(crate) fn ready(self) -> Mesher {
+        let mut mesher = self.spawn();
+        let ready = look_for(PATIENCE, || {
+            assert!(mesher.exited().is_none(), "mesher ended instead of getting ready:\n{}", mesher.output());
+            (mesher.admin("/ready").is_some_and(|response| response.status == 200)).then_some(())
+        });
+        assert!(ready.is_some(), "mesher did not get ready in {PATIENCE:?}:\n{}", mesher.output());
+        mesher
+    }
+}
+
+impl Mesher {
+    /// Its configuration, whose files a test may change.
+    pub(crate) fn conf(&self) -> &Conf {
+        &self.conf
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote so far, standard output and standard error by lines.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Waits until it has written `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_output(&self, text: &str) {
+        wait_until(&format!("{text:?} in the output"), PATIENCE, || {
+            self.output.lock().unwrap().contains(text)
+        });
+    }
+
+    /// A new connection as an application makes it.
+    #[track_caller]
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.conf.outgoing)
+    }
+
+    /// Asks the admin; none while it does not answer.
+    pub(crate) fn admin(&self, path: &str) -> Option<super::client::Response> {
+        let mut client = Client::try_connect(self.conf.admin).ok()?;
+        client.try_send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).ok()?;
+        client.try_read_response_to("GET").ok()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id");
+        kill_process(id, signal).expect("cannot signal mesher");
+    }
+
+    /// Asks it to end, as a supervisor does.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has it ended.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("cannot ask for the exit status")
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait_for("mesher to end", deadline, || self.exited())
+    }
+
+    /// Sends SIGTERM and waits; the exit code, or minus the signal that ended it.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> i32 {
+        self.terminate();
+        code(self.wait(PATIENCE))
+    }
+
+    /// Ends it at once, as the kernel does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Mesher {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- mesher {} wrote:\n{}---", self.child.id(), self.output());
+        }
+    }
+}
+
+/// Exit code, or minus the signal.
+pub(crate) fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| -signal)).expect("ended somehow")
+}
+
+/// Runs `mesher` with arguments to its end; exit code and output.
+pub(crate) fn run(arguments: &[&str], directory: &std::path::Path) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesher"));
+    for name in FOREIGN_VARIABLES {
+        command.env_remove(name);
+    }
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = KillOnDrop(command.spawn().expect("cannot start mesher"));
+    let output = Arc::<Mutex<String>>::default();
+    let readers = [
+        capture(child.0.stdout.take().expect("stdout is piped"), &output),
+        capture(child.0.stderr.take().expect("stderr is piped"), &output),
+    ];
+    let status = wait_for("mesher to end", PATIENCE, || child.0.try_wait().expect("cannot ask"));
+    for reader in readers {
+        reader.join().expect("reader panicked");
+    }
+    let output = output.lock().unwrap().clone();
+    (code(status), output)
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Collects lines of a stream until it ends.
+fn capture(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
+    let output = output.clone();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let mut output = output.lock().unwrap();
+            if output.len() < OUTPUT_BYTES_MAX {
+                output.push_str(&String::from_utf8_lossy(&line));
+            }
+            line.clear();
+        }
+    })
+}
