@@ -170,6 +170,11 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Takes what was read from the connection beyond what was asked for.
+    pub(crate) fn read_buffered(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Reads up to and including `mark`.
     #[track_caller]
     pub(crate) fn read_through(&mut self, mark: &[u8]) -> Vec<u8> {
