@@ -111,6 +111,7 @@ mod tests {
             version: "0.0.1".into(),
             strategy: Strategy::RoundRobin,
             endpoints: endpoints.into(),
+            tls_endpoints: Arc::default(),
             instances_total: 3,
             left_out: "1 DOWN".into(),
             policy: Policy::default(),

@@ -46,6 +46,11 @@ fn nothing_to_call(target: &Target) -> String {
     let service = &target.service;
     if service.instances_total == 0 {
         format!("service \"{}\" has no instance", service.name)
+    } else if !service.tls_endpoints.is_empty() {
+        format!(
+            "the instances of \"{}\" speak TLS only; use https and CONNECT, mesher does not add TLS yet",
+            service.name
+        )
     } else {
         let why = if service.left_out.is_empty() { "none offers this protocol" } else { &service.left_out };
         format!("no usable instance of \"{}\" (0/{}: {why})", service.name, service.instances_total)

@@ -209,12 +209,6 @@ impl ShardThread {
         self.driver
     }
 
-    /// Whether the shard has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
     /// Waits for the end of the shard.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A downstream connection: requests one after the other, from the first byte to the last.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -11,6 +12,7 @@ use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange;
 use super::reply::Wanted;
+use super::tunnel::{self, TLS_HANDSHAKE, Tunnel};
 use crate::codec::{Parse, RequestHead};
 use crate::handler::Reply;
 use crate::net::{self, Deadline, Stream, with_scratch};
@@ -31,30 +33,44 @@ pub struct Downstream {
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
+    tunnel: OnceCell<Tunnel>,
     seat: Option<Seat>,
 }
 
 /// What came next on a connection.
 enum Arrival {
     Request(Box<RequestHead>),
+    /// TLS, inside a tunnel.
+    Tls(Box<RequestHead>),
     Refused(Reply),
     Ended,
 }
 
-/// Serves a connection to its end.
-pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
+/// Serves a connection to its end. It counts as open from this call on, not from the first poll.
+pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
     ctx.stats.downstream_open.add(1);
     let down = Downstream {
         peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
+        tunnel: OnceCell::new(),
         seat: Some(ctx.drain.enter()),
         ingress,
         ctx,
     };
+    requests(down)
+}
+
+async fn requests(down: Downstream) {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
+            Arrival::Tls(mut head) => {
+                if let Some(tunnel) = down.tunnel() {
+                    tunnel::pass_tls(&down, tunnel, head.buffer()).await;
+                }
+                return down.ctx.spare.put_request(head);
+            }
             Arrival::Request(head) => match down.exchange(head).await {
                 Some(rest) => pending = rest,
                 None => return down.linger().await,
@@ -74,6 +90,16 @@ pub async fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) {
 }
 
 impl Downstream {
+    /// The service that the client has connected to, if it has.
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.get()
+    }
+
+    /// From now on requests that name no service are for this one. False if there is a tunnel already.
+    pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
+        self.tunnel.set(tunnel).is_ok()
+    }
+
     /// Carries a request. Returns what the client has sent behind it, or `None` if the connection is to end.
     async fn exchange(&self, mut head: Box<RequestHead>) -> Option<Option<Box<RequestHead>>> {
         let keep = exchange::carry(self, &mut head, net::now()).await;
@@ -88,25 +114,45 @@ impl Downstream {
     /// Waits for a whole request head. `head` holds bytes that came behind the last request.
     async fn next_request(&self, mut head: Option<Box<RequestHead>>) -> Arrival {
         let settings = &self.ctx.settings;
-        if let Some(begun) = &mut head {
-            match begun.parse(&settings.limits) {
-                Ok(Parse::Complete) => return self.complete(head),
-                Ok(Parse::Incomplete) => self.deadline.arm(net::now() + settings.header_timeout),
-                Err(reject) => return refuse(reject.status, reject.why),
+        let arrived = match &mut head {
+            Some(begun) => {
+                self.deadline.arm(net::now() + settings.header_timeout);
+                self.judge(begun)
             }
-        } else {
-            self.deadline.arm(net::now() + settings.idle_timeout);
-        }
-        let arrival = poll_fn(|cx| self.poll_request(cx, &mut head)).await;
-        match arrival {
-            Arrived::Whole => self.complete(head),
-            Arrived::Refused(reply) => Arrival::Refused(reply),
-            Arrived::End => Arrival::Ended,
+            None => {
+                self.deadline.arm(net::now() + settings.idle_timeout);
+                None
+            }
+        };
+        let arrived = match arrived {
+            Some(arrived) => arrived,
+            None => poll_fn(|cx| self.poll_request(cx, &mut head)).await,
+        };
+        match (arrived, head) {
+            (Arrived::Whole, Some(head)) => Arrival::Request(head),
+            (Arrived::Tls, Some(head)) => Arrival::Tls(head),
+            (Arrived::Refused(reply), _) => Arrival::Refused(reply),
+            (_, _) => Arrival::Ended,
         }
     }
 
-    fn complete(&self, head: Option<Box<RequestHead>>) -> Arrival {
-        head.map_or(Arrival::Ended, Arrival::Request)
+    /// What the bytes of a request head amount to; nothing yet while more are needed.
+    fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
+        if self.tunnel().is_some() && head.buffer().first() == Some(&TLS_HANDSHAKE) {
+            return Some(Arrived::Tls);
+        }
+        match head.parse(&self.ctx.settings.limits) {
+            Ok(Parse::Complete) => Some(Arrived::Whole),
+            Ok(Parse::Incomplete) => None,
+            Err(reject) => {
+                let detail = format!("{} (byte {})", reject.why, reject.at);
+                Some(Arrived::Refused(Reply::with_status(
+                    Failure::ClientProtocolError,
+                    reject.status,
+                    detail,
+                )))
+            }
+        }
     }
 
     fn poll_request(&self, cx: &mut TaskContext<'_>, head: &mut Option<Box<RequestHead>>) -> Poll<Arrived> {
@@ -123,17 +169,11 @@ impl Downstream {
             match read {
                 Poll::Ready(Ok((0, _)) | Err(_)) => return Poll::Ready(Arrived::End),
                 Poll::Ready(Ok((_, begun))) => {
-                    let Some(head) = head else { return Poll::Ready(Arrived::End) };
-                    match head.parse(&settings.limits) {
-                        Ok(Parse::Complete) => return Poll::Ready(Arrived::Whole),
-                        Ok(Parse::Incomplete) if begun => {}
-                        Ok(Parse::Incomplete) => self.deadline.arm(net::now() + settings.header_timeout),
-                        Err(reject) => {
-                            let detail = format!("{} (byte {})", reject.why, reject.at);
-                            let reply =
-                                Reply::with_status(Failure::ClientProtocolError, reject.status, detail);
-                            return Poll::Ready(Arrived::Refused(reply));
-                        }
+                    if let Some(arrived) = head.as_mut().and_then(|head| self.judge(head)) {
+                        return Poll::Ready(arrived);
+                    }
+                    if !begun {
+                        self.deadline.arm(net::now() + settings.header_timeout);
                     }
                 }
                 Poll::Pending => break,
@@ -173,12 +213,9 @@ impl Downstream {
 
 enum Arrived {
     Whole,
+    Tls,
     Refused(Reply),
     End,
-}
-
-fn refuse(status: u16, why: &'static str) -> Arrival {
-    Arrival::Refused(Reply::with_status(Failure::ClientProtocolError, status, why))
 }
 
 impl Drop for Downstream {

@@ -51,6 +51,7 @@ pub struct Download<'a> {
     interims: u32,
     begun: bool,
     out_of_step: bool,
+    moved: u64,
 }
 
 impl<'a> Download<'a> {
@@ -77,6 +78,7 @@ impl<'a> Download<'a> {
             interims: 0,
             begun: false,
             out_of_step: false,
+            moved: 0,
         }
     }
 
@@ -90,6 +92,24 @@ impl<'a> Download<'a> {
     #[must_use]
     pub fn is_begun(&self) -> bool {
         self.begun
+    }
+
+    /// Bytes that the client has taken so far: tells whether something moved.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// The client has not taken what is there for it.
+    #[must_use]
+    pub fn is_waiting_for_client(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// The protocol changes with this response: what follows is no HTTP.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.phase == Phase::Done && self.head.upgrade()
     }
 
     /// Status of the final response; meaningful once it has begun.
@@ -115,7 +135,10 @@ impl<'a> Download<'a> {
         loop {
             while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
                 match ready!(self.down.poll_write(cx, rest)) {
-                    Ok(n) => self.sent += n,
+                    Ok(n) => {
+                        self.sent += n;
+                        self.moved += n as u64;
+                    }
                     Err(_) => return Poll::Ready(Err(DownloadError::ClientGone)),
                 }
             }
@@ -166,7 +189,13 @@ impl<'a> Download<'a> {
         let behind = self.head.rest().len();
         let rest = piece.get(taken.saturating_sub(behind)..).unwrap_or_default();
         match self.head.status() {
-            101 => return Err(self.malformed("101 without an upgrade asked for", 9)),
+            101 => {
+                // Asked for, else the parser had refused it. What stands behind it is the first of the new protocol.
+                forward::switching(self.out, self.head);
+                self.out.extend_from_slice(rest);
+                (self.begun, self.phase) = (true, Phase::Done);
+                return Ok(&[]);
+            }
             100..200 => {
                 self.interims += 1;
                 if self.interims > INTERIM_MAX {
@@ -217,6 +246,7 @@ impl<'a> Download<'a> {
             Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
             Poll::Pending => 0,
         };
+        self.moved += written as u64;
         let of_body = written.saturating_sub(waiting.len());
         self.sent += written - of_body;
         self.out.extend_from_slice(body.get(of_body..).unwrap_or_default());

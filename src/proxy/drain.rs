@@ -22,7 +22,8 @@ pub enum Phase {
     Closing,
 }
 
-/// The shutdown of one shard. Connections that wait for a request leave their waker in a slot of their own.
+/// The shutdown of one shard. Connections that wait for a request leave their waker in a slot of their own; listeners
+/// have a slot too, so that what they still accept is waited for.
 #[derive(Debug, Default)]
 pub struct Drain {
     phase: Cell<Phase>,
@@ -64,7 +65,7 @@ impl Drain {
         }
     }
 
-    /// A place for a new connection; [`Drain::leave`] gives it back.
+    /// A place for a new connection or listener; [`Drain::leave`] gives it back.
     pub fn enter(&self) -> Seat {
         let mut slots = self.idle.borrow_mut();
         if let Some(slot) = slots.free.pop() {
@@ -89,7 +90,7 @@ impl Drain {
         }
     }
 
-    /// Waits until there is no connection any more.
+    /// Waits until there is no connection and no listener any more.
     pub async fn emptied(&self) {
         poll_fn(|cx| {
             let mut slots = self.idle.borrow_mut();

@@ -63,8 +63,24 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         let context = additions.source.merge(head.header(Known::XCseContext));
         write::header(out, b"X-Cse-Context", &context);
     }
+    if let Some(protocol) = offered_upgrade(head) {
+        write::header(out, b"Connection", b"upgrade");
+        write::header(out, b"Upgrade", protocol);
+    }
     write::framing(out, head.framing());
     write::end(out);
+}
+
+/// The protocol that the client offers to change to, if that is passed on. `h2c` and TLS concern the hop to mesher
+/// only and are ignored, which a server may do (RFC 9110 section 7.8).
+#[must_use]
+pub fn offered_upgrade(head: &RequestHead) -> Option<&[u8]> {
+    let protocol = head.header(Known::Upgrade).filter(|_| head.upgrade())?;
+    let ours = protocol.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|name| {
+        name.eq_ignore_ascii_case(b"h2c")
+            || name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"tls"))
+    });
+    (!ours).then_some(protocol)
 }
 
 /// One line with all addresses, the peer's last (the order in which proxies were passed).
@@ -127,6 +143,19 @@ pub fn response(out: &mut Vec<u8>, head: &ResponseHead, delivery: Delivery) {
 
 /// Appends an interim (1xx) response head for the client.
 pub fn interim(out: &mut Vec<u8>, head: &ResponseHead) {
+    unframed(out, head);
+    write::end(out);
+}
+
+/// Appends the response head that changes the protocol (101).
+pub fn switching(out: &mut Vec<u8>, head: &ResponseHead) {
+    unframed(out, head);
+    write::header(out, b"Connection", b"upgrade");
+    write::header(out, b"Upgrade", head.header(Known::Upgrade).unwrap_or_default());
+    write::end(out);
+}
+
+fn unframed(out: &mut Vec<u8>, head: &ResponseHead) {
     write::status_line(out, head.status(), head.reason());
     for header in head.headers() {
         let framing = matches!(header.known, Known::TransferEncoding | Known::ContentLength);
@@ -134,5 +163,4 @@ pub fn interim(out: &mut Vec<u8>, head: &ResponseHead) {
             write::header(out, header.name, header.value);
         }
     }
-    write::end(out);
 }

@@ -67,6 +67,7 @@ impl Local {
             version: self.series.labels.version.clone(),
             strategy: Strategy::RoundRobin,
             endpoints: [endpoint].into(),
+            tls_endpoints: Arc::default(),
             instances_total: 1,
             left_out: "".into(),
             policy: self.policy.clone(),

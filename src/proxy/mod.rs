@@ -1,8 +1,8 @@
 //! One downstream connection: requests in, through the chain, to an upstream and back, in order.
 //!
-//! Reading order: [`connection`](self) finds whole request heads and keeps a connection going; `exchange` carries
-//! one request through the chain and its attempts; `upload` and `download` move bytes both ways; `forward` and
-//! `reply` write heads, pure. `drain`, `lookup`, `local` and `recycle` are what a shard's connections share, gathered
+//! Reading order: `connection` finds whole request heads and keeps a connection going; `exchange` carries one request:
+//! `route` finds its target, each attempt is a `transfer` of an `upload` and a `download`, `tunnel` is for what is no
+//! longer HTTP; `forward` and `reply` write heads, pure. `drain`, `lookup`, `local` and `recycle` are what a shard's connections share, gathered
 //! in [`Context`].
 
 mod connection;
@@ -16,7 +16,10 @@ mod lookup;
 mod policies;
 mod recycle;
 mod reply;
+mod route;
 mod settings;
+mod transfer;
+mod tunnel;
 mod upload;
 
 pub use connection::serve;

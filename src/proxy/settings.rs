@@ -15,10 +15,14 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Silence within a body, either way (`mesher.timeout.streamIdleSeconds`); zero means none.
     pub stream_idle_timeout: Duration,
+    /// Silence, either way, on a connection that is no longer HTTP (`mesher.timeout.tunnelIdleSeconds`); zero means none.
+    pub tunnel_idle_timeout: Duration,
     /// How long a request waits for the first lookup of its service.
     pub lookup_timeout: Duration,
     /// Downstream connections of one shard (`mesher.limit.connections`); more wait in the kernel's queue.
     pub connections_max: u64,
+    /// Requests of one shard that may be in flight (`mesher.limit.requests`); more are answered 503.
+    pub requests_max: u64,
 }
 
 impl Default for Settings {
@@ -28,8 +32,10 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stream_idle_timeout: Duration::from_secs(300),
+            tunnel_idle_timeout: Duration::from_secs(3600),
             lookup_timeout: Duration::from_secs(5),
             connections_max: 65_536,
+            requests_max: 65_536,
         }
     }
 }

@@ -26,13 +26,14 @@ pub struct Upload {
     body: Body,
     streamed: bool,
     written: bool,
+    moved: u64,
 }
 
 impl Upload {
     /// A request whose head and first body bytes are in `out`; `body` says what is still to come.
     #[must_use]
     pub fn new(out: Vec<u8>, body: Body) -> Self {
-        Self { out, sent: 0, body, streamed: false, written: false }
+        Self { out, sent: 0, body, streamed: false, written: false, moved: 0 }
     }
 
     /// The request can be sent again from its beginning.
@@ -54,10 +55,10 @@ impl Upload {
         self.written
     }
 
-    /// The whole body has come from the client and has been written.
+    /// Bytes written so far, over all attempts: tells whether something moved.
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.body.is_done() && self.sent == self.out.len()
+    pub fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// The buffer, to be used again.
@@ -79,6 +80,7 @@ impl Upload {
                 match ready!(up.poll_write(cx, rest)) {
                     Ok(n) => {
                         self.sent += n;
+                        self.moved += n as u64;
                         self.written = true;
                     }
                     Err(error) => return Poll::Ready(Err(UploadError::Upstream(error))),

@@ -76,11 +76,18 @@ impl Node {
 
     /// Waits until a shard has ended, the deadline, or an interrupt; true for the last.
     fn await_end(&mut self, deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
-        flume::Selector::new()
-            .recv(&self.ended, |_| false)
-            .recv(signals, |signal| signal == Ok(Signal::Interrupt))
-            .wait_deadline(deadline)
-            .unwrap_or(false)
+        let mut interrupted = false;
+        let event = flume::Selector::new()
+            .recv(&self.ended, Result::ok)
+            .recv(signals, |signal| {
+                interrupted = signal == Ok(Signal::Interrupt);
+                None
+            })
+            .wait_deadline(deadline);
+        if let Ok(Some(index)) = event {
+            self.join_shard(index);
+        }
+        interrupted
     }
 }
 

@@ -118,10 +118,8 @@ impl Node {
     /// Ends everything at once.
     pub fn stop(mut self) {
         self.tell_all(Command::Cut);
-        for handle in self.shards.drain(..).flatten() {
-            if let Err(why) = handle.join() {
-                error!(why, "a shard did not end in order");
-            }
+        for index in 0..self.shards.len() {
+            self.join_shard(index);
         }
         if let Some(admin) = self.admin.take() {
             admin.stop();
@@ -133,8 +131,16 @@ impl Node {
         self.shards.iter().flatten().for_each(|handle| handle.tell(command));
     }
 
+    /// Takes leave of a shard that has said that it ends.
+    pub(super) fn join_shard(&mut self, index: usize) {
+        let handle = self.shards.get_mut(index).and_then(Option::take);
+        if let Some(Err(why)) = handle.map(Handle::join) {
+            error!(shard = index, why, "a shard did not end in order");
+        }
+    }
+
     pub(super) fn all_ended(&self) -> bool {
-        self.shards.iter().flatten().all(Handle::is_finished)
+        self.shards.iter().all(Option::is_none)
     }
 
     pub(super) fn open_connections(&self) -> u64 {

@@ -194,6 +194,7 @@ fn connection_settings(config: &Config, report: &mut Report) -> proxy::Settings 
     let header_timeout = seconds("mesher.timeout.headerSeconds", 30);
     let idle_timeout = seconds("mesher.timeout.idleSeconds", 60);
     let stream_idle_timeout = seconds("mesher.timeout.streamIdleSeconds", 300);
+    let tunnel_idle_timeout = seconds("mesher.timeout.tunnelIdleSeconds", 3600);
     let mut size = |key: &str, range: std::ops::RangeInclusive<u64>, default: u64| {
         usize::try_from(config.integer(key, range, default, report)).unwrap_or(usize::MAX)
     };
@@ -206,7 +207,9 @@ fn connection_settings(config: &Config, report: &mut Report) -> proxy::Settings 
         header_timeout,
         idle_timeout,
         stream_idle_timeout,
+        tunnel_idle_timeout,
         connections_max: size("mesher.limit.connections", 1..=10_000_000, 10_000) as u64,
+        requests_max: size("mesher.limit.requests", 1..=10_000_000, 10_000) as u64,
         ..proxy::Settings::default()
     }
 }

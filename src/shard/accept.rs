@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Pauses are logged this often at most.
 const PAUSES_LOGGED_EVERY: u32 = 500;
 
-/// Accepts until `closed` resolves, then takes what the kernel has accepted already and lets go of the listener.
+/// Accepts until `closed` resolves, then takes what the kernel has accepted already and lets go of the listener. The
+/// shard does not end before that: a listener has a seat among the connections that a shutdown waits for.
 pub(super) async fn accept(
     listener: Listener,
     ingress: Rc<Ingress>,
@@ -27,6 +28,7 @@ pub(super) async fn accept(
     closed: impl Future<Output = ()>,
 ) {
     let mut closed = pin!(closed);
+    let seat = ctx.drain.enter();
     let pauses = Cell::new(0);
     loop {
         let connection = {
@@ -46,6 +48,7 @@ pub(super) async fn accept(
     while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
         serve(stream, &ingress, &ctx);
     }
+    ctx.drain.leave(seat);
 }
 
 fn serve(stream: Stream, ingress: &Rc<Ingress>, ctx: &Rc<Context>) {

@@ -73,12 +73,6 @@ impl Handle {
         self.thread.driver()
     }
 
-    /// It has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
     /// Its numbers.
     #[must_use]
     pub fn stats(&self) -> &Arc<ShardStats> {

@@ -78,13 +78,16 @@ pub(super) fn select(
     // Of several spellings of the latest version the least, so that the order of the instances does not matter.
     let version = candidates.iter().map(|c| c.instance.version.clone()).min().unwrap_or_default();
     unreadable.sort_by(|one, two| one.0.cmp(&two.0));
+    let all = candidates.into_iter().flat_map(|candidate| candidate.endpoints);
+    let (tls, plain) = all.partition(|endpoint| endpoint.tls);
     let service = Service {
         name: name.clone(),
         app: selection.app.clone(),
         left_out: one_line(&left_out.sentence(&version)).into(),
         version,
         strategy: upstream.strategy,
-        endpoints: in_order(candidates.into_iter().flat_map(|c| c.endpoints).collect()),
+        endpoints: in_order(plain),
+        tls_endpoints: in_order(tls),
         instances_total: u32::try_from(instances.len()).unwrap_or(u32::MAX),
         policy: upstream.policy.clone(),
     };
@@ -93,7 +96,7 @@ pub(super) fn select(
 
 /// Sorted by address; an address that two instances claim is kept once.
 fn in_order(mut endpoints: Vec<Endpoint>) -> Arc<[Endpoint]> {
-    let key = |e: &Endpoint| -> (SocketAddr, bool) { (e.address, e.tls) };
+    let key = |e: &Endpoint| -> SocketAddr { e.address };
     endpoints.sort_by(|one, two| key(one).cmp(&key(two)).then_with(|| one.instance.cmp(&two.instance)));
     endpoints.dedup_by_key(|endpoint| key(endpoint));
     endpoints.into()

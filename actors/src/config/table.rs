@@ -176,6 +176,8 @@ pub(super) const KEYS: &[Known] = &[
     served("mesher.timeout.headerSeconds", Duration(Seconds), "30"),
     served("mesher.timeout.idleSeconds", Duration(Seconds), "60"),
     served("mesher.timeout.streamIdleSeconds", Duration(Seconds), "300"),
+    served("mesher.timeout.tunnelIdleSeconds", Duration(Seconds), "3600"),
+    served("mesher.limit.requests", Integer(1, 10_000_000), "10000"),
     served("mesher.limit.connections", Integer(1, 10_000_000), "10000"),
     served("mesher.limit.requestLineBytes", Integer(64, 65_536), "8192"),
     served("mesher.limit.headBytes", Integer(1024, 1_048_576), "65536"),

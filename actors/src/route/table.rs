@@ -68,6 +68,8 @@ mod tests {
             version: "1".into(),
             strategy: Strategy::RoundRobin,
             endpoints: [].into(),
+
+            tls_endpoints: Arc::default(),
             instances_total,
             left_out: "".into(),
             policy: Policy::default(),

@@ -56,8 +56,10 @@ pub struct Service {
     pub version: Arc<str>,
     /// How to choose among [`Service::endpoints`].
     pub strategy: Strategy,
-    /// What may be called now.
+    /// What may be called now, in the clear.
     pub endpoints: Arc<[Endpoint]>,
+    /// What declares `sslEnabled=true`: TLS of clients is passed through to it.
+    pub tls_endpoints: Arc<[Endpoint]>,
     /// Instances the registry lists, usable or not: for explaining an empty `endpoints`.
     pub instances_total: u32,
     /// One sentence why `endpoints` is shorter than the registry's list; empty when it is not.

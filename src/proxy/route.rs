@@ -1,0 +1,74 @@
+//! Finds the target of a request: the chain, run as often as it takes.
+
+use mesher_actors::snapshot::stats::Direction;
+
+use super::connection::Downstream;
+use super::context::Context;
+use crate::codec::{Known, RequestHead, Target};
+use crate::handler::destination::{self, Destination};
+use crate::handler::{Call, Decision, Invocation, Reply};
+
+/// Runs the chain of a request to its first forward. Returns the port that the caller named.
+///
+/// # Errors
+/// The reply to give instead.
+pub(super) async fn route(
+    down: &Downstream,
+    head: &RequestHead,
+    call: &mut Call,
+) -> Result<Option<u16>, Reply> {
+    match down.ingress.direction {
+        Direction::Incoming => {
+            call.target =
+                Some(down.ctx.local.target(head.header(Known::XForwardedPort), &down.ctx.upstreams)?);
+            call.tried.add(0);
+            call.chosen = true;
+            decide(down, call, 0, "").await?;
+            Ok(None)
+        }
+        Direction::Outgoing => {
+            let Destination { service, port } = match (down.tunnel(), head.target_form()) {
+                (Some(tunnel), Target::Origin(_) | Target::Asterisk) => tunnel.destination(),
+                _ => destination::outgoing(head.authority(), down.ingress.address)?,
+            };
+            decide(down, call, 0, service).await?;
+            Ok(port)
+        }
+    }
+}
+
+/// Runs the chain from a link on, to a forward.
+///
+/// # Errors
+/// The reply to give instead.
+pub(super) async fn decide(
+    down: &Downstream,
+    call: &mut Call,
+    from: usize,
+    service: &str,
+) -> Result<(), Reply> {
+    let ctx = &down.ctx;
+    let mut from = from;
+    while let Some(at) = step(ctx, down.ingress.direction, call, service, from)? {
+        ctx.lookups.wait(service, ctx.settings.lookup_timeout).await?;
+        from = at;
+    }
+    Ok(())
+}
+
+/// Runs the chain once. `Some(link)` if the service must be looked up first.
+fn step(
+    ctx: &Context,
+    direction: Direction,
+    call: &mut Call,
+    service: &str,
+    from: usize,
+) -> Result<Option<usize>, Reply> {
+    let directory = ctx.directory.borrow();
+    let mut invocation = Invocation { call, service, directory: &directory, random: ctx.random.next() };
+    match ctx.chain(direction).borrow_mut().on_request(from, &mut invocation) {
+        Decision::Forward => Ok(None),
+        Decision::LookUp(at) => Ok(Some(at)),
+        Decision::Reply(reply) => Err(reply),
+    }
+}
