@@ -30,7 +30,8 @@ const STRICTER: &[(&str, &str)] = &[
 ];
 
 /// Cases that are called invalid for other reasons than a rule of HTTP; only the `Host` they lack makes them so.
-const LEGAL_WITH_HOST: &[(&str, &str)] = &[("003c", "a method in lower case is one that we need not know")];
+pub(crate) const LEGAL_WITH_HOST: &[(&str, &str)] =
+    &[("003c", "a method in lower case is one that we need not know")];
 
 /// Probes of the must level that the codec accepts, with the reason. The others are refused or incomplete.
 const ACCEPTED: &[(&str, &str)] =
@@ -199,6 +200,6 @@ fn probes_that_must_be_refused_are_refused() {
     assert!(judged > 60, "only {judged} probes tell at this level");
 }
 
-fn ids(list: &[(&'static str, &str)]) -> Vec<&'static str> {
+pub(crate) fn ids(list: &[(&'static str, &str)]) -> Vec<&'static str> {
     list.iter().map(|(id, _)| *id).collect()
 }

@@ -18,7 +18,7 @@ use case::{Case, Verdict};
 use play::Played;
 use recorder::Recorder;
 
-use crate::codec_vectors::{decoded, shared, unescaped, with_host};
+use crate::codec_vectors::{LEGAL_WITH_HOST, decoded, ids, shared, unescaped, with_host};
 use crate::support::conf::Conf;
 use crate::support::process::{Mesher, Start};
 
@@ -26,7 +26,28 @@ use crate::support::process::{Mesher, Start};
 const PLAYERS: usize = 16;
 
 /// Scored cases that do not pass, in both directions, with the reason.
-const LOST: &[(&str, Verdict, &str)] = &[];
+///
+/// None of them is about safety. Some ask for more than the RFCs do, some for what is the origin's to answer.
+const LOST: &[(&str, Verdict, &str)] = &[
+    ("COMP-LEADING-CRLF", Verdict::Warn, "an empty line before a request is ignored, as RFC 9112 2.2 asks"),
+    (
+        "COMP-METHOD-CASE",
+        Verdict::Warn,
+        "methods are case-sensitive; one that is not known is the origin's to judge",
+    ),
+    ("COMP-UPGRADE-INVALID-VER", Verdict::Warn, "the version of WebSocket is the origin's to judge"),
+    ("COMP-UNKNOWN-METHOD", Verdict::Warn, "which methods there are is the origin's to say"),
+    ("COMP-405-ALLOW", Verdict::Warn, "the origin allows every method"),
+    ("COMP-NO-CL-IN-204", Verdict::Warn, "the origin answers 200"),
+    ("COMP-OPTIONS-ALLOW", Verdict::Warn, "the origin names no methods"),
+    (
+        "SMUG-CL-TRAILING-SPACE",
+        Verdict::Warn,
+        "blanks around a value are grammar (RFC 9110 5.5) and are not sent on",
+    ),
+    ("SMUG-CL-EXTRA-LEADING-SP", Verdict::Warn, "the same"),
+    ("MAL-CL-TAB-BEFORE-VALUE", Verdict::Warn, "the same"),
+];
 
 fn mesher(origin: &Recorder, conf: impl FnOnce(Conf) -> Conf) -> Mesher {
     let services: &[(&str, &[_])] = &[("localhost", &[origin.address()])];
@@ -150,12 +171,15 @@ fn requests_that_others_label_invalid_are_refused_in_both_directions() {
             play::play_silently(mesher.conf().outgoing, &absolute),
         ]
     });
-    for ((id, _), played) in invalid.iter().zip(&played) {
-        for played in played {
-            let statuses: Vec<u16> = played.answers.iter().map(|answer| answer.status).collect();
-            if statuses.iter().all(|status| *status < 400) && !statuses.is_empty() {
-                println!("{id}: {statuses:?}");
-            }
-        }
-    }
+    let is_accepted = |played: &Played| {
+        let mut statuses = played.answers.iter().map(|answer| answer.status);
+        played.stray.is_empty() && statuses.len() > 0 && statuses.all(|status| status < 400)
+    };
+    let accepted: Vec<&str> = invalid
+        .iter()
+        .zip(&played)
+        .filter(|(_, played)| played.iter().any(is_accepted))
+        .map(|((id, _), _)| *id)
+        .collect();
+    assert_eq!(accepted, ids(LEGAL_WITH_HOST));
 }

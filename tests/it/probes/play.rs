@@ -43,7 +43,8 @@ impl Answer {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn closes(&self) -> bool {
+    /// It is the last on its connection.
+    pub(crate) fn closes(&self) -> bool {
         self.header("connection").is_some_and(|options| options.to_ascii_lowercase().contains("close"))
     }
 }
