@@ -7,5 +7,6 @@ mod conf; // configuration files as they lie on users' disks: the ones we ship, 
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
+mod probes; // public cases against the whole
 mod support;
 mod tunnels; // upgrades and CONNECT
