@@ -229,17 +229,17 @@ fn upstream_settings(config: &Config, report: &mut Report) -> upstream::Settings
 }
 
 fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
-    const BALANCE: &str = "cse.loadbalance.";
+    const BALANCE: &str = "cse.loadbalance";
     const STRATEGY: &str = "strategy.name";
-    const ISOLATION: &str = "cse.isolation.Consumer.";
+    const ISOLATION: &str = "cse.isolation.Consumer";
     const TIMEOUT: &str = "timeoutInMilliseconds";
     let mut all = Upstreams::default();
-    if let Some(name) = config.text(&format!("{BALANCE}{STRATEGY}")) {
+    if let Some(name) = config.text(&format!("{BALANCE}.{STRATEGY}")) {
         all.default.strategy = strategy(&name);
     }
     let default = Duration::from_secs(30);
     all.default.policy.response_timeout =
-        config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
+        config.duration(&format!("{ISOLATION}.{TIMEOUT}"), Unit::Milliseconds, default, report);
     for (rest, entry) in config.under(BALANCE) {
         if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
             all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
@@ -311,7 +311,7 @@ fn registration(
     let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
     let endpoint = advertised.or(callable.then_some(listen));
     let properties: BTreeMap<String, String> = config
-        .under("servicecomb.service.instanceProperties.")
+        .under("servicecomb.service.instanceProperties")
         .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
         .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
         .collect();
@@ -370,5 +370,49 @@ fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
                 "no service port is configured: callers choose the local port with X-Forwarded-Port",
             )
             .help("start mesher with --service-ports=rest:PORT or SERVICE_PORTS=rest:PORT");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesher_actors::config::Sources;
+
+    use super::*;
+
+    fn settings(chassis: &str, microservice: &str) -> (Settings, Report) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("chassis.yaml"), chassis).unwrap();
+        std::fs::write(dir.path().join("microservice.yaml"), microservice).unwrap();
+        let sources = Sources { dir_flag: Some(dir.path().to_owned()), ..Sources::default() };
+        let (config, mut report) = Config::load(&sources).unwrap();
+        let given = Given { mode: Mode::Sidecar, ports: ServicePorts::default(), shards: None };
+        (Settings::from_config(&config, &given, &mut report), report)
+    }
+
+    const NAMED: &str = "servicecomb: {service: {name: x}}";
+
+    #[test]
+    fn a_service_of_its_own_settings_has_the_common_ones_for_the_rest() {
+        let chassis = "cse:
+  loadbalance: {strategy: {name: Random}, a: {strategy: {name: RoundRobin}}}
+  isolation: {Consumer: {timeoutInMilliseconds: 7, a.b: {timeoutInMilliseconds: 9}}}";
+        let (settings, report) = settings(chassis, NAMED);
+        assert!(report.is_empty(), "{}", report.render(false));
+        let of = |service: &str| {
+            let upstream = settings.upstreams.of(service);
+            (upstream.strategy, upstream.policy.response_timeout.as_millis())
+        };
+        assert_eq!(of("other"), (Strategy::Random, 7));
+        assert_eq!(of("a"), (Strategy::RoundRobin, 7));
+        assert_eq!(of("a.b"), (Strategy::Random, 9));
+    }
+
+    #[test]
+    fn instance_properties_are_registered() {
+        let microservice = "servicecomb: {service: {name: x, instanceProperties: {shelf: top, a.b: 1}}}";
+        let (settings, _) = settings("", microservice);
+        let properties = settings.registration.unwrap().properties;
+        assert_eq!(properties.get("shelf").map(String::as_str), Some("top"));
+        assert_eq!(properties.get("a.b").map(String::as_str), Some("1"));
     }
 }
