@@ -229,17 +229,17 @@ fn upstream_settings(config: &Config, report: &mut Report) -> upstream::Settings
 }
 
 fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
-    const BALANCE: &str = "cse.loadbalance.";
+    const BALANCE: &str = "cse.loadbalance";
     const STRATEGY: &str = "strategy.name";
-    const ISOLATION: &str = "cse.isolation.Consumer.";
+    const ISOLATION: &str = "cse.isolation.Consumer";
     const TIMEOUT: &str = "timeoutInMilliseconds";
     let mut all = Upstreams::default();
-    if let Some(name) = config.text(&format!("{BALANCE}{STRATEGY}")) {
+    if let Some(name) = config.text(&format!("{BALANCE}.{STRATEGY}")) {
         all.default.strategy = strategy(&name);
     }
     let default = Duration::from_secs(30);
     all.default.policy.response_timeout =
-        config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
+        config.duration(&format!("{ISOLATION}.{TIMEOUT}"), Unit::Milliseconds, default, report);
     for (rest, entry) in config.under(BALANCE) {
         if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
             all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
@@ -311,9 +311,8 @@ fn registration(
     let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
     let endpoint = advertised.or(callable.then_some(listen));
     let properties: BTreeMap<String, String> = config
-        .under("servicecomb.service.instanceProperties.")
+        .under("servicecomb.service.instanceProperties")
         .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
-        .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
         .collect();
     Some(Registration {
         service: identity.clone(),
@@ -370,5 +369,27 @@ fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
                 "no service port is configured: callers choose the local port with X-Forwarded-Port",
             )
             .help("start mesher with --service-ports=rest:PORT or SERVICE_PORTS=rest:PORT");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesher_actors::config::{SourceFile, Sources};
+
+    use super::*;
+
+    #[test]
+    fn a_service_has_its_own_strategy_and_time_out_and_the_others_the_common_ones() {
+        let yaml = "cse:\n  loadbalance:\n    strategy: {name: RoundRobin}\n    a: {strategy: {name: Random}}\n  isolation:\n    Consumer:\n      timeoutInMilliseconds: 1000\n      a: {timeoutInMilliseconds: 10}\n      b: {timeoutInMilliseconds: 20}\n";
+        let file = SourceFile { path: PathBuf::from("load_balancing.yaml"), text: yaml.to_owned() };
+        let (config, mut report) = Config::from_files(vec![file], &Sources::default());
+        let all = upstreams(&config, &mut report);
+        let of = |service: &str| {
+            let upstream = all.of(service);
+            (upstream.strategy, upstream.policy.response_timeout.as_millis())
+        };
+        assert_eq!(of("a"), (Strategy::Random, 10));
+        assert_eq!(of("b"), (Strategy::RoundRobin, 20));
+        assert_eq!(of("c"), (Strategy::RoundRobin, 1000));
     }
 }

@@ -1,10 +1,12 @@
 //! Tests of the whole: one binary, a file a theme; `support` holds what the themes share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod capacity; // the pure parts of the capacity bench
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
+mod drain; // the orderly end: deregistered, announced, nothing lost
 mod fixtures; // the fake service-center behaves as the real one did
-mod capacity; // the pure parts of the capacity bench
 mod layers; // which room may name which
+mod servicecenter; // found and registered through service-center, in good times and bad
 mod support;
 mod tunnels; // upgrades and CONNECT

@@ -2,6 +2,7 @@
 //!
 //! - [`conf`] writes a configuration directory, [`process`] runs the binary on it;
 //! - [`client`] speaks raw HTTP/1.1 to it, [`origin`] is a scripted service behind it;
+//! - [`mesh`] is a service-center with sidecars around it, [`load`] calls them at a steady rate;
 //! - [`servicecenter`] is a service-center with a clock one can move, [`replay`] holds it to recordings;
 //! - [`net`] finds free addresses, [`wait`] waits for conditions: nothing else here may pause;
 //! - [`server`] and [`wire`] are what the peers have in common.
@@ -11,6 +12,8 @@
 
 pub(crate) mod client;
 pub(crate) mod conf;
+pub(crate) mod load;
+pub(crate) mod mesh;
 pub(crate) mod net;
 pub(crate) mod origin;
 pub(crate) mod process;
