@@ -151,8 +151,11 @@ fn a_registry_that_is_gone_does_not_hold_up_the_end_for_long() {
     let origin = named("1");
     let mut mesher = provider(&mesh, &origin, "100ms", "20s");
     mesh.center.plan("DELETE", "/instances/", Fault::Hang, usize::MAX);
+    let mut kept = Client::connect(mesher.conf().incoming);
     let begun = Instant::now();
     mesher.terminate();
+    wait_for_withdrawal(&mesh);
+    assert_eq!(kept.get(SERVICE, "/").header("connection"), None, "peers cannot know yet");
     assert_eq!(code(mesher.wait(PATIENCE)), 0);
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     mesher.wait_for_output("still registered");
