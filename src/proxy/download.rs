@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use mesher_actors::snapshot::Failure;
 
+use super::dates::Dates;
 use super::forward::{self, Delivery};
 use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
@@ -40,6 +41,7 @@ pub struct Download<'a> {
     down: &'a Stream,
     up: &'a Stream,
     limits: &'a Limits,
+    dates: &'a Dates,
     head: &'a mut ResponseHead,
     /// What the client has not taken yet.
     out: &'a mut Vec<u8>,
@@ -58,7 +60,7 @@ impl<'a> Download<'a> {
     /// Nothing has come yet. `delivery.keep_alive` is what the client and the shard wish; the response may end it.
     pub fn new(
         (down, up): (&'a Stream, &'a Stream),
-        limits: &'a Limits,
+        (limits, dates): (&'a Limits, &'a Dates),
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
@@ -68,6 +70,7 @@ impl<'a> Download<'a> {
             down,
             up,
             limits,
+            dates,
             head,
             out,
             sent: 0,
@@ -214,7 +217,7 @@ impl<'a> Download<'a> {
     fn begin(&mut self) {
         let form = self.delivery.form();
         self.delivery.keep_alive &= form.framing(self.head.framing()) != Framing::UntilClose;
-        forward::response(self.out, self.head, self.delivery);
+        forward::response(self.out, self.head, self.delivery, || self.dates.now());
         self.body = self.head.body(form);
         self.phase = Phase::Body;
         self.begun = true;

@@ -128,7 +128,7 @@ fn is_idempotent(method: &[u8]) -> bool {
 /// Writes a reply; false if the client did not take it.
 pub(super) async fn answer(down: &Downstream, reply: &Reply, wanted: Wanted) -> bool {
     let mut out = down.ctx.spare.buffer();
-    reply::render(&mut out, reply, wanted);
+    reply::render(&mut out, reply, wanted, &down.ctx.dates.now());
     let written = write_all(down, &out).await;
     down.ctx.spare.put_buffer(out);
     written
@@ -222,6 +222,7 @@ impl Exchange<'_> {
             peer: &self.down.peer,
             port,
             source: &self.ctx.source,
+            upstream: self.endpoint().map(|(address, _)| address),
         };
         forward::request(&mut out, self.head, &additions);
         let mut body = self.head.body(Outgoing::AsReceived);
@@ -305,8 +306,8 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &*connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let limits = &self.ctx.settings.limits;
-        let download = Download::new(streams, limits, response, out, delivery, kind);
+        let shard = (&self.ctx.settings.limits, &self.ctx.dates);
+        let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, &connection, source, download, timeout, idempotent);
         let result = poll_fn(|cx| transfer.poll(cx)).await;

@@ -1,22 +1,23 @@
 //! Which instances are called, and how soon a change is seen.
 
-use crate::support::mesh::{DRIVERS, Mesh, SERVICE, call, named, wait_for_endpoints};
+use crate::support::fleet::{Fleet, SERVICE, call, named, wait_for_endpoints};
+use crate::support::mesh::on_both_drivers;
 use crate::support::process::{Mesher, Start};
 use crate::support::wait::{PATIENCE, wait_until};
 
 /// A caller that pulls so rarely that only events can tell it of a change, and so was told by one.
-fn watching_caller(mesh: &Mesh) -> Mesher {
-    let conf = mesh.conf("caller").set("chassis.yaml", "servicecomb.registry.refreshInterval", "1h");
-    mesh.registered(Start::new(conf))
+fn watching_caller(fleet: &Fleet) -> Mesher {
+    let conf = fleet.conf("caller").set("chassis.yaml", "servicecomb.registry.refreshInterval", "1h");
+    fleet.registered(Start::new(conf))
 }
 
 #[test]
 fn a_service_registered_by_one_sidecar_is_found_by_another() {
-    for driver in DRIVERS {
-        let mesh = Mesh::start_on(driver);
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
         let origin = named("hello peter");
-        let provider = mesh.provider(&origin);
-        let caller = mesh.caller();
+        let provider = fleet.provider(&origin);
+        let caller = fleet.caller();
         assert_eq!(call(&caller, SERVICE).text(), "hello peter");
         assert_eq!(caller.endpoints(SERVICE), [provider.conf().incoming]);
         let port = origin.address().port();
@@ -25,51 +26,51 @@ fn a_service_registered_by_one_sidecar_is_found_by_another() {
         let seen = origin.seen();
         assert_eq!(seen[1].request.target, "/sayhello/peter");
         assert_eq!(seen[1].request.header("x-forwarded-port"), Some(port.to_string().as_str()));
-    }
+    });
 }
 
 #[test]
 fn a_service_that_needs_no_sidecar_is_called_directly() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let origin = named("plain");
-    mesh.register("Plain", "p", origin.address());
-    let caller = mesh.caller();
+    fleet.register("Plain", "p", origin.address());
+    let caller = fleet.caller();
     assert_eq!(call(&caller, "Plain").text(), "plain");
     assert_eq!(caller.endpoints("Plain"), [origin.address()]);
 }
 
 #[test]
 fn instances_are_called_in_turn_and_one_that_stopped_no_longer() {
-    for driver in DRIVERS {
-        let mesh = Mesh::start_on(driver);
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
         let (one, two) = (named("1"), named("2"));
-        let first = mesh.provider(&one);
-        let second = mesh.provider(&two);
-        let caller = mesh.caller();
+        let first = fleet.provider(&one);
+        let second = fleet.provider(&two);
+        let caller = fleet.caller();
         call(&caller, SERVICE);
         wait_for_endpoints(&caller, SERVICE, &[first.conf().incoming, second.conf().incoming]);
         let answers: Vec<_> = (0..4).map(|_| call(&caller, SERVICE).text().to_owned()).collect();
         assert_eq!(answers[..2], answers[2..], "in turn");
         assert_ne!(answers[0], answers[1]);
         assert_eq!(first.stop(), 0);
-        mesh.settle();
+        fleet.settle();
         wait_for_endpoints(&caller, SERVICE, &[second.conf().incoming]);
         let before = one.requests();
         for _ in 0..4 {
             assert_eq!(call(&caller, SERVICE).text(), "2");
         }
         assert_eq!(one.requests(), before);
-    }
+    });
 }
 
 #[test]
 fn an_instance_that_crashed_is_passed_over_before_the_registry_knows() {
-    for driver in DRIVERS {
-        let mesh = Mesh::start_on(driver);
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
         let (one, two) = (named("1"), named("2"));
-        let mut first = mesh.provider(&one);
-        let second = mesh.provider(&two);
-        let caller = mesh.caller();
+        let mut first = fleet.provider(&one);
+        let second = fleet.provider(&two);
+        let caller = fleet.caller();
         call(&caller, SERVICE);
         let both = [first.conf().incoming, second.conf().incoming];
         wait_for_endpoints(&caller, SERVICE, &both);
@@ -84,67 +85,67 @@ fn an_instance_that_crashed_is_passed_over_before_the_registry_knows() {
             }
         }
         wait_for_endpoints(&caller, SERVICE, &both);
-    }
+    });
 }
 
 #[test]
 fn events_tell_of_new_changed_and_removed_instances_at_once() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let (one, two) = (named("1"), named("2"));
-    mesh.register(SERVICE, "one", one.address());
-    let caller = watching_caller(&mesh);
+    fleet.register(SERVICE, "one", one.address());
+    let caller = watching_caller(&fleet);
     call(&caller, SERVICE);
     wait_for_endpoints(&caller, SERVICE, &[one.address()]);
-    let asked = mesh.center.count("POST", "/instances/action");
+    let asked = fleet.center.count("POST", "/instances/action");
 
-    mesh.register(SERVICE, "two", two.address());
+    fleet.register(SERVICE, "two", two.address());
     wait_for_endpoints(&caller, SERVICE, &[one.address(), two.address()]);
-    mesh.set_status(SERVICE, "one", "DOWN");
+    fleet.set_status(SERVICE, "one", "DOWN");
     wait_for_endpoints(&caller, SERVICE, &[two.address()]);
-    mesh.set_status(SERVICE, "one", "UP");
+    fleet.set_status(SERVICE, "one", "UP");
     wait_for_endpoints(&caller, SERVICE, &[one.address(), two.address()]);
-    mesh.remove(SERVICE, "two");
+    fleet.remove(SERVICE, "two");
     wait_for_endpoints(&caller, SERVICE, &[one.address()]);
-    assert!(mesh.center.count("POST", "/instances/action") <= asked + 4, "it does not ask all the time");
+    assert!(fleet.center.count("POST", "/instances/action") <= asked + 4, "it does not ask all the time");
 }
 
 #[test]
 fn an_expire_event_has_the_service_asked_for_anew() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let one = named("1");
-    mesh.register(SERVICE, "one", one.address());
-    let caller = watching_caller(&mesh);
+    fleet.register(SERVICE, "one", one.address());
+    let caller = watching_caller(&fleet);
     call(&caller, SERVICE);
-    let consumer = mesh.instances("caller")[0]["serviceId"].as_str().unwrap().to_owned();
-    let asked = mesh.center.count("POST", "/instances/action");
-    mesh.center.with(|fake, now_ms| fake.push_expire(&consumer, SERVICE, "0.0.1", now_ms));
-    wait_until("another question", PATIENCE, || mesh.center.count("POST", "/instances/action") > asked);
+    let consumer = fleet.instances("caller")[0]["serviceId"].as_str().unwrap().to_owned();
+    let asked = fleet.center.count("POST", "/instances/action");
+    fleet.center.with(|fake, now_ms| fake.push_expire(&consumer, SERVICE, "0.0.1", now_ms));
+    wait_until("another question", PATIENCE, || fleet.center.count("POST", "/instances/action") > asked);
     assert_eq!(call(&caller, SERVICE).text(), "1");
 }
 
 #[test]
 fn without_a_watch_changes_are_seen_by_asking() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let (one, two) = (named("1"), named("2"));
-    mesh.register(SERVICE, "one", one.address());
-    let conf = mesh.conf("caller").set("chassis.yaml", "servicecomb.registry.watch", false);
-    let caller = mesh.registered(Start::new(conf));
+    fleet.register(SERVICE, "one", one.address());
+    let conf = fleet.conf("caller").set("chassis.yaml", "servicecomb.registry.watch", false);
+    let caller = fleet.registered(Start::new(conf));
     call(&caller, SERVICE);
-    mesh.register(SERVICE, "two", two.address());
+    fleet.register(SERVICE, "two", two.address());
     wait_for_endpoints(&caller, SERVICE, &[one.address(), two.address()]);
-    mesh.remove(SERVICE, "one");
+    fleet.remove(SERVICE, "one");
     wait_for_endpoints(&caller, SERVICE, &[two.address()]);
-    assert_eq!(mesh.center.count("GET", "/watcher"), 0);
+    assert_eq!(fleet.center.count("GET", "/watcher"), 0);
 }
 
 #[test]
 fn an_instance_that_is_not_up_is_not_called() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let one = named("1");
-    mesh.register(SERVICE, "one", one.address());
-    let caller = mesh.caller();
+    fleet.register(SERVICE, "one", one.address());
+    let caller = fleet.caller();
     for status in ["DOWN", "STARTING", "OUTOFSERVICE"] {
-        mesh.set_status(SERVICE, "one", status);
+        fleet.set_status(SERVICE, "one", status);
         wait_until(status, PATIENCE, || {
             let response = call(&caller, SERVICE);
             response.status == 503
@@ -152,20 +153,20 @@ fn an_instance_that_is_not_up_is_not_called() {
         });
     }
     assert_eq!(one.requests(), 0);
-    mesh.set_status(SERVICE, "one", "UP");
+    fleet.set_status(SERVICE, "one", "UP");
     wait_until("it to be called", PATIENCE, || call(&caller, SERVICE).status == 200);
 }
 
 #[test]
 fn instances_are_kept_over_empty_answers_until_they_repeat() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let one = named("1");
-    mesh.register(SERVICE, "one", one.address());
-    let conf = mesh.conf("caller").set("chassis.yaml", "servicecomb.registry.watch", false);
-    let caller = mesh.registered(Start::new(conf));
+    fleet.register(SERVICE, "one", one.address());
+    let conf = fleet.conf("caller").set("chassis.yaml", "servicecomb.registry.watch", false);
+    let caller = fleet.registered(Start::new(conf));
     call(&caller, SERVICE);
-    let asked = || mesh.center.count("POST", "/instances/action");
-    mesh.remove(SERVICE, "one");
+    let asked = || fleet.center.count("POST", "/instances/action");
+    fleet.remove(SERVICE, "one");
     let before = asked();
     // The second answer is read at the earliest when the third question is put.
     wait_until("two empty answers", PATIENCE, || {
@@ -180,27 +181,27 @@ fn instances_are_kept_over_empty_answers_until_they_repeat() {
 
 #[test]
 fn a_service_nobody_knows_is_503_with_the_reason_until_it_comes() {
-    let mesh = Mesh::start();
-    let caller = mesh.caller();
+    let fleet = Fleet::start();
+    let caller = fleet.caller();
     let response = call(&caller, "Late");
     assert_eq!(response.status, 503);
     assert!(response.header("x-mesher-error").unwrap().starts_with("NC; "), "{response:?}");
     assert_eq!(response.text(), "no service \"Late\": the registry does not know it\n");
     let one = named("1");
-    mesh.register("Late", "one", one.address());
+    fleet.register("Late", "one", one.address());
     wait_until("the service to be found", PATIENCE, || call(&caller, "Late").status == 200);
 }
 
 #[test]
 fn a_nonsense_entry_spoils_nothing() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let one = named("1");
-    mesh.register(SERVICE, "one", one.address());
-    let id = mesh.instances(SERVICE)[0]["serviceId"].as_str().unwrap().to_owned();
+    fleet.register(SERVICE, "one", one.address());
+    let id = fleet.instances(SERVICE)[0]["serviceId"].as_str().unwrap().to_owned();
     let odd = r#"{"instance":{"instanceId":"odd","hostName":"h","endpoints":["rest://","highway://10.0.0.1:1","nonsense"]}}"#;
-    assert_eq!(mesh.center.call("POST", &format!("microservices/{id}/instances"), odd).status, 200);
-    mesh.settle();
-    let caller = mesh.caller();
+    assert_eq!(fleet.center.call("POST", &format!("microservices/{id}/instances"), odd).status, 200);
+    fleet.settle();
+    let caller = fleet.caller();
     for _ in 0..3 {
         assert_eq!(call(&caller, SERVICE).text(), "1");
     }

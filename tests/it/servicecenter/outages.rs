@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::support::client::Client;
-use crate::support::mesh::{Mesh, SERVICE, call, named, wait_for_endpoints};
+use crate::support::fleet::{Fleet, SERVICE, call, named, wait_for_endpoints};
 use crate::support::origin::Origin;
 use crate::support::process::{Mesher, Start};
 use crate::support::servicecenter::{Fault, Stop};
@@ -15,9 +15,9 @@ fn unreachable(mesher: &Mesher) -> Option<String> {
 }
 
 /// A caller that knows of one instance of [`SERVICE`].
-fn knowing_caller(mesh: &Mesh, origin: &Origin) -> Mesher {
-    mesh.register(SERVICE, "one", origin.address());
-    let caller = mesh.caller();
+fn knowing_caller(fleet: &Fleet, origin: &Origin) -> Mesher {
+    fleet.register(SERVICE, "one", origin.address());
+    let caller = fleet.caller();
     assert_eq!(call(&caller, SERVICE).text(), "1");
     caller
 }
@@ -25,17 +25,17 @@ fn knowing_caller(mesh: &Mesh, origin: &Origin) -> Mesher {
 /// Has finding fail in one way until the status says `why`, and checks that calls go on all the time.
 #[track_caller]
 fn outlives(fault: Fault, why: &str) {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let origin = named("1");
-    let caller = knowing_caller(&mesh, &origin);
-    mesh.center.plan("POST", "/instances/action", fault.clone(), usize::MAX);
+    let caller = knowing_caller(&fleet, &origin);
+    fleet.center.plan("POST", "/instances/action", fault.clone(), usize::MAX);
     let told = wait_for("the status to say why", PATIENCE, || {
         assert_eq!(call(&caller, SERVICE).text(), "1", "{fault:?}");
         unreachable(&caller)
     });
     assert!(told.contains(why), "{fault:?}: {told}");
     assert_eq!(caller.admin("/ready").unwrap().status, 200, "it serves what it knows");
-    mesh.center.heal();
+    fleet.center.heal();
     wait_until("service-center to be reachable again", PATIENCE, || {
         assert_eq!(call(&caller, SERVICE).text(), "1", "{fault:?}");
         unreachable(&caller).is_none()
@@ -84,17 +84,17 @@ fn an_answer_that_comes_too_late_keeps_what_is_known() {
 
 #[test]
 fn a_service_center_that_is_down_at_the_start_is_waited_for() {
-    let mesh = Mesh::start();
-    mesh.center.stop(Stop::Killed);
+    let fleet = Fleet::start();
+    fleet.center.stop(Stop::Killed);
     let origin = named("1");
     let port = origin.address().port();
-    let mesher = Start::new(mesh.conf(SERVICE)).arg(format!("--service-ports=rest:{port}")).spawn();
+    let mesher = Start::new(fleet.conf(SERVICE)).arg(format!("--service-ports=rest:{port}")).spawn();
     let reason = wait_for("the reason", PATIENCE, || {
         let status = mesher.admin("/ready")?;
         Some(status.text().to_owned()).filter(|text| text.contains("refused"))
     });
     assert_eq!(mesher.admin("/ready").unwrap().status, 503);
-    assert!(reason.contains(&mesh.center.address().to_string()), "{reason}");
+    assert!(reason.contains(&fleet.center.address().to_string()), "{reason}");
     assert_eq!(mesher.admin("/live").unwrap().status, 200);
     let refused = call(&mesher, "Other");
     assert_eq!(refused.status, 503);
@@ -106,21 +106,21 @@ fn a_service_center_that_is_down_at_the_start_is_waited_for() {
     let direct = Client::connect(mesher.conf().incoming).get(SERVICE, "/sayhello/peter");
     assert_eq!(direct.text(), "1");
 
-    mesh.center.restart();
+    fleet.center.restart();
     wait_for("the registration", PATIENCE, || mesher.instance_id());
     assert_eq!(mesher.admin("/ready").unwrap().status, 200);
-    mesh.settle();
+    fleet.settle();
     wait_until("the service to be found", PATIENCE, || call(&mesher, SERVICE).text() == "1");
 }
 
 #[test]
 fn the_last_good_answers_are_on_disk_for_a_start_without_service_center() {
-    let mesh = Mesh::start();
+    let fleet = Fleet::start();
     let origin = named("1");
-    mesh.register(SERVICE, "one", origin.address());
+    fleet.register(SERVICE, "one", origin.address());
     let state = tempfile::tempdir().unwrap();
-    let conf = || mesh.conf("caller").set("mesher.yaml", "mesher.state.dir", state.path().to_str().unwrap());
-    let mut caller = mesh.registered(Start::new(conf()));
+    let conf = || fleet.conf("caller").set("mesher.yaml", "mesher.state.dir", state.path().to_str().unwrap());
+    let mut caller = fleet.registered(Start::new(conf()));
     assert_eq!(call(&caller, SERVICE).text(), "1");
     wait_until("the answer to be written", PATIENCE, || {
         std::fs::read_dir(state.path()).unwrap().any(|file| {
@@ -128,14 +128,14 @@ fn the_last_good_answers_are_on_disk_for_a_start_without_service_center() {
         })
     });
     caller.kill();
-    mesh.center.stop(Stop::Killed);
+    fleet.center.stop(Stop::Killed);
     let caller = Start::new(conf()).ready();
     assert_eq!(call(&caller, SERVICE).text(), "1");
     let status = caller.status();
     assert_eq!(status["details"]["services"][SERVICE]["origin"], "disk");
     assert_eq!(status["details"]["registry"]["from_disk"]["services"], 1);
     assert!(unreachable(&caller).is_some_and(|why| why.contains("refused")));
-    mesh.center.restart();
+    fleet.center.restart();
     wait_until("service-center's own answer", PATIENCE, || {
         assert_eq!(call(&caller, SERVICE).text(), "1");
         caller.status()["details"]["services"][SERVICE]["origin"] == "registry"
@@ -144,26 +144,26 @@ fn the_last_good_answers_are_on_disk_for_a_start_without_service_center() {
 
 #[test]
 fn another_address_of_service_center_is_used_when_one_is_dead() {
-    let mut mesh = Mesh::start();
-    let other = mesh.center.add_node();
+    let mut fleet = Fleet::start();
+    let other = fleet.center.add_node();
     let dead: SocketAddr = crate::support::net::free_address();
-    let addresses = [dead, mesh.center.address(), mesh.center.address_of(other)];
+    let addresses = [dead, fleet.center.address(), fleet.center.address_of(other)];
     let origin = named("1");
-    let provider = mesh.provider_with(&origin, mesh.conf(SERVICE).service_center(&addresses));
-    let caller = mesh.registered(Start::new(mesh.conf("caller").service_center(&addresses)));
+    let provider = fleet.provider_with(&origin, fleet.conf(SERVICE).service_center(&addresses));
+    let caller = fleet.registered(Start::new(fleet.conf("caller").service_center(&addresses)));
     assert_eq!(call(&caller, SERVICE).text(), "1");
     let id = provider.instance_id();
-    assert!(mesh.center.seen().iter().all(|seen| seen.node == 0), "the first that answers is used");
+    assert!(fleet.center.seen().iter().all(|seen| seen.node == 0), "the first that answers is used");
 
-    mesh.center.stop(Stop::Killed);
+    fleet.center.stop(Stop::Killed);
     wait_until("the caller to ask the other address", PATIENCE, || {
         assert_eq!(call(&caller, SERVICE).text(), "1");
-        mesh.center.seen().iter().any(|seen| seen.node == other && seen.request.path.ends_with("/action"))
+        fleet.center.seen().iter().any(|seen| seen.node == other && seen.request.path.ends_with("/action"))
     });
     assert_eq!(unreachable(&caller), None);
     assert_eq!(provider.instance_id(), id);
     wait_for_endpoints(&caller, SERVICE, &[provider.conf().incoming]);
     // Nothing hinders the way out either.
     assert_eq!(provider.stop(), 0);
-    assert_eq!(mesh.center.with(|fake, _| fake.instances_of(SERVICE)), 0);
+    assert_eq!(fleet.center.with(|fake, _| fake.instances_of(SERVICE)), 0);
 }

@@ -1,149 +1,57 @@
-//! A service-center with sidecars around it: callers, and providers beside a service.
-//!
-//! Service-center's clock stands still and is moved by [`Mesh::settle`], so that what it takes its time for has
-//! happened at once: 0.3 s until a change is seen, 2.3 s until the end of an instance is.
+//! Sidecars as most tests need them, and running a behaviour on each I/O driver.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use serde_json::Value;
+use mesher::net::{Driver, DriverChoice, preflight};
 
-use super::client::Response;
 use super::conf::Conf;
-use super::origin::{Origin, Reply};
 use super::process::{Mesher, Start};
-use super::servicecenter::{Clock, Config, Shell};
-use super::wait::{PATIENCE, wait_for, wait_until};
 
-/// Values of `net.driver` that a behaviour of the data plane is tested with; `auto` is io_uring where there is one.
-pub(crate) const DRIVERS: [&str; 2] = ["epoll", "auto"];
+/// Name of the service beside a calling sidecar.
+pub(crate) const CALLER: &str = "caller";
+/// Name of the service beside a providing sidecar.
+pub(crate) const PROVIDER: &str = "provider";
 
-/// Name of the service in most tests.
-pub(crate) const SERVICE: &str = "RESTServer";
-
-/// A service-center and how sidecars reach it.
-pub(crate) struct Mesh {
-    /// The service-center.
-    pub(crate) center: Shell,
-    driver: &'static str,
-}
-
-impl Mesh {
-    /// Starts the service-center.
-    pub(crate) fn start() -> Self {
-        Self::start_on("auto")
-    }
-
-    /// Starts it; the sidecars will use this driver.
-    pub(crate) fn start_on(driver: &'static str) -> Self {
-        Self { center: Shell::start(Config::default(), Clock::Moved), driver }
-    }
-
-    /// Lets what service-center has taken in become visible to all.
-    pub(crate) fn settle(&self) {
-        self.center.move_clock(Duration::from_secs(3));
-    }
-
-    /// The configuration of a sidecar that asks service-center each second.
-    pub(crate) fn conf(&self, name: &str) -> Conf {
-        Conf::sidecar(name)
-            .service_center(&[self.center.address()])
-            .set("chassis.yaml", "servicecomb.registry.refreshInterval", "1s")
-            .set("mesher.yaml", "net.driver", self.driver)
-            .set("mesher.yaml", "mesher.drain.graceSeconds", "100ms")
-            .set("mesher.yaml", "mesher.drain.timeoutSeconds", "20s")
-    }
-
-    /// A sidecar that only calls.
-    #[track_caller]
-    pub(crate) fn caller(&self) -> Mesher {
-        self.registered(Start::new(self.conf("caller")))
-    }
-
-    /// A sidecar of [`SERVICE`] beside `origin`.
-    #[track_caller]
-    pub(crate) fn provider(&self, origin: &Origin) -> Mesher {
-        self.provider_with(origin, self.conf(SERVICE))
-    }
-
-    /// The same, with a configuration of one's own.
-    #[track_caller]
-    pub(crate) fn provider_with(&self, origin: &Origin, conf: Conf) -> Mesher {
-        let port = origin.address().port();
-        self.registered(Start::new(conf).arg(format!("--service-ports=rest:{port}")))
-    }
-
-    /// Starts a sidecar and waits until service-center lists it.
-    #[track_caller]
-    pub(crate) fn registered(&self, start: Start) -> Mesher {
-        let mesher = start.ready();
-        wait_for("the registration", PATIENCE, || mesher.instance_id());
-        self.settle();
-        mesher
-    }
-
-    /// Registers an instance as somebody else does: id and endpoint.
-    pub(crate) fn register(&self, service: &str, instance: &str, endpoint: SocketAddr) {
-        let id = self.service_id(service);
-        let body = serde_json::json!({ "instance": {
-            "instanceId": instance, "hostName": "elsewhere", "endpoints": [format!("rest://{endpoint}")],
-        }});
-        let path = format!("microservices/{id}/instances");
-        assert_eq!(self.center.call("POST", &path, &body.to_string()).status, 200);
-        self.settle();
-    }
-
-    /// Sets the status of an instance.
-    pub(crate) fn set_status(&self, service: &str, instance: &str, status: &str) {
-        let id = self.service_id(service);
-        let path = format!("microservices/{id}/instances/{instance}/status?value={status}");
-        assert_eq!(self.center.call("PUT", &path, "").status, 200);
-        self.settle();
-    }
-
-    /// Takes an instance out.
-    pub(crate) fn remove(&self, service: &str, instance: &str) {
-        let id = self.service_id(service);
-        let path = format!("microservices/{id}/instances/{instance}");
-        assert_eq!(self.center.call("DELETE", &path, "").status, 200);
-        self.settle();
-    }
-
-    /// The instances of a service as service-center lists them.
-    pub(crate) fn instances(&self, service: &str) -> Vec<Value> {
-        let id = self.service_id(service);
-        let listed = self.center.call("GET", &format!("microservices/{id}/instances"), "").json();
-        listed["instances"].as_array().cloned().unwrap_or_default()
-    }
-
-    /// The id of a service, which is registered if it is unknown.
-    fn service_id(&self, name: &str) -> String {
-        let body =
-            serde_json::json!({ "service": { "serviceName": name, "appId": "default", "version": "0.0.1" } });
-        let answer = self.center.call("POST", "microservices", &body.to_string()).json();
-        answer["serviceId"].as_str().expect("no service id").to_owned()
-    }
-}
-
-/// A service that answers with its name.
-pub(crate) fn named(name: &'static str) -> Origin {
-    Origin::start(move |_| Reply::ok(name))
-}
-
-/// Calls a service through a sidecar, on a new connection.
+/// Runs a behaviour on both I/O drivers, at the same time. Where the kernel refuses io_uring, one of them is skipped
+/// and the output says so.
 #[track_caller]
-pub(crate) fn call(mesher: &Mesher, service: &str) -> Response {
-    mesher.connect().get(service, &format!("http://{service}/sayhello/peter"))
-}
-
-/// Waits until a sidecar calls a service at these addresses and no others.
-#[track_caller]
-pub(crate) fn wait_for_endpoints(mesher: &Mesher, service: &str, expected: &[SocketAddr]) {
-    let mut expected = expected.to_vec();
-    expected.sort_unstable();
-    wait_until(&format!("{service} at {expected:?}"), PATIENCE, || {
-        let mut endpoints = mesher.endpoints(service);
-        endpoints.sort_unstable();
-        endpoints == expected
+pub(crate) fn on_both_drivers(behaviour: impl Fn(Driver) + Sync) {
+    let mut drivers = vec![Driver::Epoll];
+    match preflight(DriverChoice::Uring, 1) {
+        Ok(_) => drivers.push(Driver::Uring),
+        Err(refusal) => println!("skipped on uring: {refusal}"),
+    }
+    let failed: Vec<Driver> = std::thread::scope(|scope| {
+        let runs: Vec<_> = drivers
+            .iter()
+            .map(|driver| {
+                let behaviour = &behaviour;
+                (*driver, scope.spawn(move || behaviour(*driver)))
+            })
+            .collect();
+        runs.into_iter().filter_map(|(driver, run)| run.join().is_err().then_some(driver)).collect()
     });
+    assert!(failed.is_empty(), "failed on {failed:?}, see above");
+}
+
+/// Configuration of a sidecar that calls these services.
+pub(crate) fn caller_conf(driver: Driver, services: &[(&str, &[SocketAddr])]) -> Conf {
+    Conf::sidecar(CALLER).driver(driver).services(services)
+}
+
+/// A sidecar that calls these services.
+#[track_caller]
+pub(crate) fn caller(driver: Driver, services: &[(&str, &[SocketAddr])]) -> Mesher {
+    Start::new(caller_conf(driver, services)).ready()
+}
+
+/// A sidecar before a service at this address.
+#[track_caller]
+pub(crate) fn provider(driver: Driver, service: SocketAddr) -> Mesher {
+    let conf = Conf::sidecar(PROVIDER).driver(driver).set(
+        "mesher.yaml",
+        "mesher.service.host",
+        service.ip().to_string(),
+    );
+    Start::new(conf).arg(format!("--service-ports=rest:{}", service.port())).ready()
 }

@@ -228,7 +228,8 @@ impl Gate {
         self.state.0.lock().unwrap().waiting
     }
 
-    fn pass(&self) {
+    /// Waits until it is open.
+    pub(crate) fn pass(&self) {
         let mut state = self.state.0.lock().unwrap();
         state.waiting += 1;
         let (mut state, _) = self.state.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap();

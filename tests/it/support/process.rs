@@ -144,6 +144,40 @@ impl Mesher {
         self.status()["details"]["registration"]["registered"].as_str().map(str::to_owned)
     }
 
+    /// The value of a metric, given by its name and labels as they are written.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_of(name, "")
+    }
+
+    /// The sum of the samples of a metric whose labels contain `labels`.
+    #[track_caller]
+    pub(crate) fn metric_of(&self, name: &str, labels: &str) -> u64 {
+        let metrics = self.admin("/metrics").expect("the admin does not answer");
+        let samples = metrics.text().lines().filter(|line| !line.starts_with('#') && line.contains(labels));
+        let values = samples.filter_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let family = sample.split('{').next();
+            (sample == name || family == Some(name)).then(|| value.parse::<u64>().expect("no whole number"))
+        });
+        let values: Vec<u64> = values.collect();
+        assert!(!labels.is_empty() || !values.is_empty(), "no metric {name} in:\n{}", metrics.text());
+        values.iter().sum()
+    }
+
+    /// Waits until a metric has a value.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, name: &str, value: u64) {
+        wait_until(&format!("{name} to be {value}"), PATIENCE, || self.metric(name) == value);
+    }
+
+    /// Memory of the process that is in RAM.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).expect("it has ended");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("not statm");
+        pages * rustix::param::page_size() as u64
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id");
