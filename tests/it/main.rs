@@ -9,6 +9,8 @@ mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
 mod probes; // public cases against the whole
+mod readme; // the README is true
 mod servicecenter; // found and registered through service-center, in good times and bad
 mod support;
+mod tidy; // rules of the repository
 mod tunnels; // upgrades and CONNECT
