@@ -229,17 +229,17 @@ fn upstream_settings(config: &Config, report: &mut Report) -> upstream::Settings
 }
 
 fn upstreams(config: &Config, report: &mut Report) -> Upstreams {
-    const BALANCE: &str = "cse.loadbalance.";
+    const BALANCE: &str = "cse.loadbalance";
     const STRATEGY: &str = "strategy.name";
-    const ISOLATION: &str = "cse.isolation.Consumer.";
+    const ISOLATION: &str = "cse.isolation.Consumer";
     const TIMEOUT: &str = "timeoutInMilliseconds";
     let mut all = Upstreams::default();
-    if let Some(name) = config.text(&format!("{BALANCE}{STRATEGY}")) {
+    if let Some(name) = config.text(&format!("{BALANCE}.{STRATEGY}")) {
         all.default.strategy = strategy(&name);
     }
     let default = Duration::from_secs(30);
     all.default.policy.response_timeout =
-        config.duration(&format!("{ISOLATION}{TIMEOUT}"), Unit::Milliseconds, default, report);
+        config.duration(&format!("{ISOLATION}.{TIMEOUT}"), Unit::Milliseconds, default, report);
     for (rest, entry) in config.under(BALANCE) {
         if let (Some(service), Some(name)) = (rest.strip_suffix(&format!(".{STRATEGY}")), entry.text()) {
             all.by_name.entry(service.to_owned()).or_insert_with(|| all.default.clone()).strategy =
@@ -311,7 +311,7 @@ fn registration(
     let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
     let endpoint = advertised.or(callable.then_some(listen));
     let properties: BTreeMap<String, String> = config
-        .under("servicecomb.service.instanceProperties.")
+        .under("servicecomb.service.instanceProperties")
         .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
         .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
         .collect();
