@@ -53,6 +53,8 @@ pub struct Download<'a> {
     interims: u32,
     begun: bool,
     out_of_step: bool,
+    /// The client is still sending its request.
+    sending: bool,
     moved: u64,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Download<'a> {
             interims: 0,
             begun: false,
             out_of_step: false,
+            sending: false,
             moved: 0,
         }
     }
@@ -133,6 +136,12 @@ impl<'a> Download<'a> {
         self.phase == Phase::Done && !self.out_of_step && self.head.keep_alive()
     }
 
+    /// Whether the client is still sending its request. A response that begins now ends the connection, as the rest of
+    /// the request may never be taken.
+    pub fn note_sending(&mut self, sending: bool) {
+        self.sending = sending;
+    }
+
     /// Delivers on. Ready when the client has taken the last byte.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
         loop {
@@ -161,7 +170,19 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn take(&mut self, cx: &mut Context<'_>, mut piece: &[u8]) -> Result<(), DownloadError> {
+    /// Takes what the upstream sent. A response that proves broken before any of it has left has not begun: the client
+    /// can still be told.
+    fn take(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Result<(), DownloadError> {
+        let was_begun = self.begun;
+        let taken = self.take_piece(cx, piece);
+        if !was_begun && self.sent == 0 && matches!(taken, Err(DownloadError::Upstream(_))) {
+            self.begun = false;
+            self.out.clear();
+        }
+        taken
+    }
+
+    fn take_piece(&mut self, cx: &mut Context<'_>, mut piece: &[u8]) -> Result<(), DownloadError> {
         while self.phase == Phase::Head && !piece.is_empty() {
             piece = self.take_head(piece)?;
         }
@@ -216,7 +237,7 @@ impl<'a> Download<'a> {
 
     fn begin(&mut self) {
         let form = self.delivery.form();
-        self.delivery.keep_alive &= form.framing(self.head.framing()) != Framing::UntilClose;
+        self.delivery.keep_alive &= !self.sending && form.framing(self.head.framing()) != Framing::UntilClose;
         forward::response(self.out, self.head, self.delivery, || self.dates.now());
         self.body = self.head.body(form);
         self.phase = Phase::Body;

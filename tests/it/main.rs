@@ -5,6 +5,7 @@ mod capacity; // the pure parts of the capacity bench
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
 mod drain; // the orderly end: deregistered, announced, nothing lost
+mod faulty_origins; // what clients see of origins that break the rules
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which

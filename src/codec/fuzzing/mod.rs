@@ -11,6 +11,9 @@
 )]
 
 mod naive;
+mod sequence;
+
+pub use sequence::fuzz_response_sequence;
 
 use super::{
     Body, Forwarded, Framing, Limits, Outgoing, Parse, Reject, RequestHead, RequestKind, ResponseHead,
@@ -368,6 +371,11 @@ mod tests {
     #[test]
     fn the_seeds_of_chunked_bodies_hold() {
         replay("chunked_body", fuzz_chunked_body);
+    }
+
+    #[test]
+    fn the_seeds_of_response_sequences_hold() {
+        replay("response_sequence", fuzz_response_sequence);
     }
 
     #[test]
