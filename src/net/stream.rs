@@ -132,6 +132,11 @@ impl Stream {
         }
     }
 
+    /// Something may have arrived that the event loop has not told of yet: the next [`is_stale`](Self::is_stale) asks the kernel.
+    pub fn doubt(&self) {
+        self.socket.slot().consumed(false);
+    }
+
     /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
     /// in place of a read, so the two are not to be polled at the same time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -47,6 +47,8 @@ pub struct Connection {
     stats: Arc<ShardStats>,
     /// It has carried a request before.
     pub reused: bool,
+    /// The turn of the event loop in which it was put into its pool.
+    pooled_in: u64,
 }
 
 impl Deref for Connection {
@@ -96,9 +98,19 @@ impl Upstreams {
         self.pools.borrow_mut().release(id);
     }
 
-    /// A kept connection that, as far as is known, is still alive.
+    /// A kept connection that, as far as is known, is still alive and in step.
+    ///
+    /// What came behind a response would be taken for the next one. The event loop tells of it, but not before its
+    /// next turn: a connection that is used again within one turn is looked at.
     pub fn take(&self, id: PoolId) -> Option<Connection> {
-        let connection = self.pools.borrow_mut().take(id, net::now(), |idle| !idle.is_stale())?;
+        let turn = net::turns();
+        let is_usable = |idle: &Connection| {
+            if idle.pooled_in == turn {
+                idle.doubt();
+            }
+            !idle.is_stale()
+        };
+        let connection = self.pools.borrow_mut().take(id, net::now(), is_usable)?;
         self.stats.upstream_reused.add(1);
         Some(connection)
     }
@@ -106,6 +118,7 @@ impl Upstreams {
     /// Keeps a connection on which an exchange has ended in order.
     pub fn put(self: &Rc<Self>, id: PoolId, mut connection: Connection) {
         connection.reused = true;
+        connection.pooled_in = net::turns();
         self.pools.borrow_mut().put(id, connection, net::now());
         if !self.sweeping.replace(true) {
             net::spawn(sweep(Rc::downgrade(self)));
@@ -120,7 +133,7 @@ impl Upstreams {
         let stream = Stream::connect(address, self.connect_timeout).await?;
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
-        Ok(Connection { stream, stats: self.stats.clone(), reused: false })
+        Ok(Connection { stream, stats: self.stats.clone(), reused: false, pooled_in: 0 })
     }
 }
 
