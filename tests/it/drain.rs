@@ -64,12 +64,15 @@ fn it_deregisters_then_announces_the_end_and_serves_on_and_finishes_what_it_has_
                 .admin("/ready")
                 .is_some_and(|ready| ready.status == 503 && ready.text().contains("draining"))
         });
-        // Whoever does not know yet is served, on the connection it has and on a new one, and told to go.
+        // Whoever does not know yet is served, on a new connection and on the one it has, and told to go.
+        wait_until("the announcement", PATIENCE, || {
+            let new = Client::connect(mesher.conf().incoming).get(SERVICE, "/");
+            assert_eq!(new.text(), "1");
+            new.header("connection") == Some("close")
+        });
         let during = kept.get(SERVICE, "/");
         assert_eq!((during.text(), during.header("connection")), ("1", Some("close")));
         assert_eq!(kept.read_to_end(), b"");
-        let new = Client::connect(mesher.conf().incoming).get(SERVICE, "/");
-        assert_eq!((new.text(), new.header("connection")), ("1", Some("close")));
 
         wait_until("the listener to close", PATIENCE, || {
             Client::try_connect(mesher.conf().incoming).is_err()
