@@ -136,8 +136,8 @@ impl<'a> Download<'a> {
         self.phase == Phase::Done && !self.out_of_step && self.head.keep_alive()
     }
 
-    /// Whether the client is still sending its request. A response that begins now ends the connection, as the rest of
-    /// the request may never be taken.
+    /// Whether the client is still sending its request. A refusal that begins now ends the connection, as does any
+    /// response after which the upstream closes: the rest of the request will not be taken.
     pub fn note_sending(&mut self, sending: bool) {
         self.sending = sending;
     }
@@ -237,7 +237,8 @@ impl<'a> Download<'a> {
 
     fn begin(&mut self) {
         let form = self.delivery.form();
-        self.delivery.keep_alive &= !self.sending && form.framing(self.head.framing()) != Framing::UntilClose;
+        let refuses = self.sending && (self.head.status() >= 400 || !self.head.keep_alive());
+        self.delivery.keep_alive &= !refuses && form.framing(self.head.framing()) != Framing::UntilClose;
         forward::response(self.out, self.head, self.delivery, || self.dates.now());
         self.body = self.head.body(form);
         self.phase = Phase::Body;

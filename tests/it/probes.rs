@@ -79,6 +79,7 @@ fn play_all<C: Sync, P: Send>(cases: &[C], play: impl Fn(&C) -> P + Sync) -> Vec
 fn score(cases: &[&Case], played: &[Played]) -> Vec<(String, Verdict)> {
     let mut table = BTreeMap::<&str, [usize; 3]>::new();
     let mut lost = Vec::new();
+    // The others are about origins. They are played all the same: what is forwarded of them must be sound.
     for (case, played) in cases.iter().zip(played).filter(|(case, _)| case.is_scored) {
         let verdict = case.judge(played);
         table.entry(&case.category).or_default()[verdict as usize] += 1;
@@ -117,6 +118,7 @@ fn probes_of_the_incoming_listener_score_what_the_table_says() {
     let lost = score(&cases, &played);
     assert_no_smuggling(&cases, &played);
     assert_eq!(origin.broken(), [""; 0], "forwarded against the grammar");
+    assert!(!mesher.output().contains("panicked"), "{}", mesher.output());
     let table: Vec<_> = LOST.iter().map(|(id, verdict, _)| ((*id).to_owned(), *verdict)).collect();
     assert_eq!(lost, table);
 }
@@ -137,6 +139,7 @@ fn probes_of_the_forward_proxy_score_what_the_table_says() {
     let lost = score(&cases, &played);
     assert_no_smuggling(&cases, &played);
     assert_eq!(origin.broken(), [""; 0], "forwarded against the grammar");
+    assert!(!mesher.output().contains("panicked"), "{}", mesher.output());
     let is_played = |id: &str| cases.iter().any(|case| case.id == id);
     let table: Vec<_> =
         LOST.iter().filter(|(id, ..)| is_played(id)).map(|(id, v, _)| ((*id).to_owned(), *v)).collect();

@@ -72,6 +72,7 @@ fn run_lane(seed: u64, count: usize, is_forward: bool) -> Tally {
         tally.canaries +=
             usize::from(seen.last().is_some_and(|last| last.target == format!("/canary-{number}")));
     }
+    assert!(!mesher.output().contains("panicked"), "{}", mesher.output());
     tally
 }
 
