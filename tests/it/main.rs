@@ -7,5 +7,8 @@ mod conf; // configuration files as they lie on users' disks: the ones we ship, 
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
+mod pair; // sidecars that call each other, instances that come and go
+mod provider; // what other sidecars send to the local service
+mod registry_file; // the registry in a file, and its changes
 mod support;
 mod tunnels; // upgrades and CONNECT
