@@ -32,8 +32,8 @@ pub fn number_header(out: &mut Vec<u8>, name: &[u8], value: u64) {
 /// The header line that declares this framing; nothing for bodies without one.
 pub fn framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
-        Framing::Length(length) => number_header(out, b"content-length", length),
-        Framing::Chunked => header(out, b"transfer-encoding", b"chunked"),
+        Framing::Length(length) => number_header(out, b"Content-Length", length),
+        Framing::Chunked => header(out, b"Transfer-Encoding", b"chunked"),
         Framing::None | Framing::UntilClose => {}
     }
 }
@@ -100,8 +100,8 @@ mod tests {
         assert_eq!(written(|out| status_line(out, 200, b"")), "HTTP/1.1 200 \r\n");
         assert_eq!(written(|out| header(out, b"X-Empty", b"")), "X-Empty: \r\n");
         assert_eq!(written(|out| number_header(out, b"Age", u64::MAX)), "Age: 18446744073709551615\r\n");
-        assert_eq!(written(|out| framing(out, Framing::Chunked)), "transfer-encoding: chunked\r\n");
-        assert_eq!(written(|out| framing(out, Framing::Length(0))), "content-length: 0\r\n");
+        assert_eq!(written(|out| framing(out, Framing::Chunked)), "Transfer-Encoding: chunked\r\n");
+        assert_eq!(written(|out| framing(out, Framing::Length(0))), "Content-Length: 0\r\n");
         assert_eq!(written(|out| framing(out, Framing::UntilClose)), "");
     }
 

@@ -132,6 +132,14 @@ impl Stream {
         }
     }
 
+    /// As [`is_stale`](Self::is_stale), and asks the kernel: for a connection that was read since the last turn, whose next edge may not
+    /// have been fetched yet.
+    #[must_use]
+    pub fn is_stale_now(&self) -> bool {
+        self.socket.slot().ended.get()
+            || !matches!(self.receive(&mut [0], RecvFlags::PEEK), Err(Errno::AGAIN))
+    }
+
     /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
     /// in place of a read, so the two are not to be polled at the same time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {

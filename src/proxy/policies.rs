@@ -10,6 +10,7 @@ use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
 
 use super::context::{Context, Random, Spare, Unrouted};
+use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
 use super::settings::Settings;
@@ -91,6 +92,7 @@ impl Policies {
             },
             stats,
             spare: Spare::default(),
+            dates: Dates::default(),
             random: Random::new(seed),
         })
     }

@@ -80,6 +80,14 @@ impl Registry {
         }
     }
 
+    /// The part of the registry that we are in, where it has such.
+    pub(super) fn project(&self) -> &str {
+        match self {
+            Self::ServiceCenter(settings) => &settings.project,
+            Self::Disabled | Self::File(_) => "",
+        }
+    }
+
     /// Takes on an instance that another process has registered.
     pub(super) fn inherit(&mut self, instance: Arc<str>) {
         if let Self::ServiceCenter(settings) = self {

@@ -16,6 +16,8 @@ use tracing::{error, info};
 
 use super::node::Node;
 use super::settings::Settings;
+use crate::handler::destination::LocalPorts;
+use crate::proxy::Policies;
 use crate::shard::Command;
 
 /// Keys that are read once, at the start; by prefix. A binary upgrade applies them without an interruption.
@@ -73,6 +75,26 @@ impl Node {
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
+    }
+}
+
+impl Settings {
+    /// These settings, with all of `fresh` that can change while mesher runs.
+    pub(super) fn reloaded(&self, fresh: Self) -> Self {
+        let own = self.policies.ports.own.clone();
+        Self {
+            policies: Policies {
+                ports: LocalPorts { own, ..fresh.policies.ports },
+                local_policy: fresh.upstreams.of(&self.identity.name).policy,
+                service: self.policies.service.clone(),
+                ..fresh.policies
+            },
+            drain: fresh.drain,
+            upgrade_ready_within: fresh.upgrade_ready_within,
+            checks: fresh.checks,
+            upstreams: fresh.upstreams,
+            ..self.clone()
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use mesher_actors::snapshot::{Policy, Strategy};
 
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
-use super::upgrade::{Offer, Predecessor};
 use crate::codec::Limits;
 use crate::handler::SERVED;
 use crate::handler::destination::LocalPorts;
@@ -41,7 +40,7 @@ pub struct Given {
     pub mode: Mode,
     /// `--service-ports`, or the variables that stand for it.
     pub ports: ServicePorts,
-    /// `--shards` or `MESHER_SHARDS`.
+    /// `--shards`.
     pub shards: Option<usize>,
 }
 
@@ -162,56 +161,6 @@ impl Settings {
         warn_of_open_ports(&settings, report);
         settings
     }
-
-    /// These settings, with all of `fresh` that can change while mesher runs.
-    pub(super) fn reloaded(&self, fresh: Self) -> Self {
-        let own = self.policies.ports.own.clone();
-        Self {
-            policies: Policies {
-                ports: LocalPorts { own, ..fresh.policies.ports },
-                local_policy: fresh.upstreams.of(&self.identity.name).policy,
-                service: self.policies.service.clone(),
-                ..fresh.policies
-            },
-            drain: fresh.drain,
-            upgrade_ready_within: fresh.upgrade_ready_within,
-            checks: fresh.checks,
-            upstreams: fresh.upstreams,
-            ..self.clone()
-        }
-    }
-
-    /// All that is registered and where, in words to be compared with those of another process. Neither the version of
-    /// mesher nor the status is among it: those can change without a new registration.
-    pub(super) fn registration_in_words(&self) -> Option<String> {
-        let registration =
-            Registration { framework_version: "", status: Status::default(), ..self.registration.clone()? };
-        let project = match &self.registry {
-            Registry::ServiceCenter(settings) => settings.project.clone(),
-            _ => "".into(),
-        };
-        Some(format!("{:?}", (self.registry.name(), project, registration)))
-    }
-
-    /// Id of the instance to register, where the registry has such.
-    pub(super) fn instance(&self) -> Option<Arc<str>> {
-        self.registry.instance()
-    }
-
-    /// Takes on the instance that another process has registered, if this one would register the same.
-    pub fn inherit(&mut self, predecessor: &Predecessor) {
-        let offer = predecessor.offer();
-        if let Some(instance) = &offer.instance
-            && self.keeps_instance(offer)
-        {
-            self.registry.inherit(instance.clone());
-        }
-    }
-
-    /// Whether this process registers what the other has registered.
-    pub(super) fn keeps_instance(&self, offer: &Offer) -> bool {
-        offer.registration.is_some() && offer.registration == self.registration_in_words()
-    }
 }
 
 fn identity(config: &Config) -> Identity {
@@ -324,7 +273,7 @@ fn strategy(name: &str) -> Strategy {
 fn configured_shards(config: &Config, report: &mut Report) -> Option<usize> {
     const KEY: &str = "mesher.shards";
     config.raw(KEY)?;
-    usize::try_from(config.integer(KEY, 1..=1024, 1, report)).ok()
+    usize::try_from(config.integer(KEY, 1..=256, 1, report)).ok()
 }
 
 /// One shard carries what a service beside it can answer; a gateway takes what the machine offers, which the
@@ -429,5 +378,49 @@ fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
                 "no service port is configured: callers choose the local port with X-Forwarded-Port",
             )
             .help("start mesher with --service-ports=rest:PORT or SERVICE_PORTS=rest:PORT");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesher_actors::config::Sources;
+
+    use super::*;
+
+    fn settings(chassis: &str, microservice: &str) -> (Settings, Report) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("chassis.yaml"), chassis).unwrap();
+        std::fs::write(dir.path().join("microservice.yaml"), microservice).unwrap();
+        let sources = Sources { dir_flag: Some(dir.path().to_owned()), ..Sources::default() };
+        let (config, mut report) = Config::load(&sources).unwrap();
+        let given = Given { mode: Mode::Sidecar, ports: ServicePorts::default(), shards: None };
+        (Settings::from_config(&config, &given, &mut report), report)
+    }
+
+    const NAMED: &str = "servicecomb: {service: {name: x}}";
+
+    #[test]
+    fn a_service_of_its_own_settings_has_the_common_ones_for_the_rest() {
+        let chassis = "cse:
+  loadbalance: {strategy: {name: Random}, a: {strategy: {name: RoundRobin}}}
+  isolation: {Consumer: {timeoutInMilliseconds: 7, a.b: {timeoutInMilliseconds: 9}}}";
+        let (settings, report) = settings(chassis, NAMED);
+        assert!(report.is_empty(), "{}", report.render(false));
+        let of = |service: &str| {
+            let upstream = settings.upstreams.of(service);
+            (upstream.strategy, upstream.policy.response_timeout.as_millis())
+        };
+        assert_eq!(of("other"), (Strategy::Random, 7));
+        assert_eq!(of("a"), (Strategy::RoundRobin, 7));
+        assert_eq!(of("a.b"), (Strategy::Random, 9));
+    }
+
+    #[test]
+    fn instance_properties_are_registered() {
+        let microservice = "servicecomb: {service: {name: x, instanceProperties: {shelf: top, a.b: 1}}}";
+        let (settings, _) = settings("", microservice);
+        let properties = settings.registration.unwrap().properties;
+        assert_eq!(properties.get("shelf").map(String::as_str), Some("top"));
+        assert_eq!(properties.get("a.b").map(String::as_str), Some("1"));
     }
 }

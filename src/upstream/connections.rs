@@ -106,9 +106,13 @@ impl Upstreams {
         self.pools.borrow_mut().release(id);
     }
 
-    /// A kept connection that, as far as is known, is still alive.
+    /// A kept connection that, as far as is known, is still alive and has been sent nothing that nobody asked for. What
+    /// came since the last turn is not known yet; a connection that was put back since then is asked for it, or what an
+    /// origin sends right behind a response (the body of one that must have none) would be taken for the next one.
     pub fn take(&self, id: PoolId) -> Option<Connection> {
-        let connection = self.pools.borrow_mut().take(id, net::now(), |idle| !idle.is_stale())?;
+        let connection = self.pools.borrow_mut().take(id, net::now(), |idle, just_now| {
+            if just_now { !idle.is_stale_now() } else { !idle.is_stale() }
+        })?;
         self.stats.upstream_reused.add(1);
         Some(connection)
     }

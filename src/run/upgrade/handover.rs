@@ -5,13 +5,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mesher_actors::registry::RegistrationState;
+use mesher_actors::registry::instance::{Registration, Status as InstanceStatus};
 use mesher_actors::status::Status;
 use tracing::{error, info, warn};
 
+use super::predecessor::Predecessor;
 use super::successor::{NotReady, Prepared, Successor};
 use super::words::Offer;
 use crate::run::drain::HandedOver;
 use crate::run::node::Node;
+use crate::run::settings::Settings;
 
 /// The process whose end is the end of its container.
 const INIT: u32 = 1;
@@ -75,7 +78,7 @@ impl Node {
         let status = self.status();
         let (instance, is_registered) = match &status.registration {
             RegistrationState::Registered(id) => (Some(id.clone()), true),
-            _ => (self.settings.instance(), false),
+            _ => (self.settings.registry.instance(), false),
         };
         let known = status.services.iter().filter(|(_, service)| service.absent.is_none());
         Offer {
@@ -102,6 +105,34 @@ impl Node {
     /// Whether the instance of the other process is ours, too.
     pub(super) fn keeps_instance(&self, offer: &Offer) -> bool {
         self.settings.keeps_instance(offer)
+    }
+}
+
+impl Settings {
+    /// All that is registered and where, in words to be compared with those of another process. Neither the version of
+    /// mesher nor the status is among it: those can change without a new registration.
+    pub(super) fn registration_in_words(&self) -> Option<String> {
+        let registration = Registration {
+            framework_version: "",
+            status: InstanceStatus::default(),
+            ..self.registration.clone()?
+        };
+        Some(format!("{:?}", (self.registry.name(), self.registry.project(), registration)))
+    }
+
+    /// Takes on the instance that another process has registered, if this one would register the same.
+    pub fn inherit(&mut self, predecessor: &Predecessor) {
+        let offer = predecessor.offer();
+        if let Some(instance) = &offer.instance
+            && self.keeps_instance(offer)
+        {
+            self.registry.inherit(instance.clone());
+        }
+    }
+
+    /// Whether this process registers what the other has registered.
+    pub(super) fn keeps_instance(&self, offer: &Offer) -> bool {
+        offer.registration.is_some() && offer.registration == self.registration_in_words()
     }
 }
 

@@ -37,4 +37,3 @@ mod words;
 
 pub use predecessor::Predecessor;
 pub(super) use successor::{NotReady, Prepared, Successor};
-pub(super) use words::Offer;

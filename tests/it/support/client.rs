@@ -64,8 +64,13 @@ impl Client {
     /// Connects, or says why not.
     pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), deadline: PATIENCE })
+        Ok(Self::over(stream))
+    }
+
+    /// Speaks over a connection that is there already, from either side of it.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("not a TCP connection");
+        Self { stream, buffer: Vec::new(), deadline: PATIENCE }
     }
 
     /// Sets how long one read of a response may take.
@@ -88,6 +93,16 @@ impl Client {
     /// Sends bytes; says when the peer takes no more.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Has the connection end with a reset when it is dropped.
+    pub(crate) fn reset_on_drop(&self) {
+        super::server::reset_at_end(&self.stream).expect("cannot set a socket option");
+    }
+
+    /// The connection itself, for what this client has no words for.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Ends our side of the connection.
@@ -126,12 +141,37 @@ impl Client {
         self.read_response()
     }
 
+    /// Sends a request as it is and reads the response to it.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(&request);
+        let method = request.as_ref().split(|byte| *byte == b' ').next().unwrap_or_default();
+        self.read_response_to(&lossy(method))
+    }
+
+    /// Reads the head of a request or response, blank line included.
+    #[track_caller]
+    pub(crate) fn read_head_text(&mut self) -> String {
+        lossy(&self.read_through(b"\r\n\r\n"))
+    }
+
+    /// Has the peer ended the connection, in order or not, with nothing left to read. Waits for it.
+    #[track_caller]
+    pub(crate) fn is_ended(&mut self) -> bool {
+        self.read_to_end().is_empty()
+    }
+
     /// Reads at least one byte of what comes next, whatever it is; empty at the end of the stream.
     #[track_caller]
     pub(crate) fn read_some(&mut self) -> Vec<u8> {
         if self.buffer.is_empty() {
             self.fill(Instant::now() + self.deadline).expect("nothing came");
         }
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Takes what was read from the connection beyond what was asked for.
+    pub(crate) fn read_buffered(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 

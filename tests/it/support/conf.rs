@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use mesher::net::Driver;
 use serde_yaml::{Mapping, Value};
 
 use super::net::{free_host, free_port};
@@ -50,6 +51,11 @@ impl Conf {
             "servicecomb.registry.address",
             addresses.join(","),
         )
+    }
+
+    /// Runs on this I/O driver.
+    pub(crate) fn driver(self, driver: Driver) -> Self {
+        self.set("mesher.yaml", "net.driver", driver.to_string())
     }
 
     /// Sets a dotted key in a file; an earlier value is replaced.

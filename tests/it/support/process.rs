@@ -1,6 +1,7 @@
 //! The real binary as a child process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -145,6 +146,68 @@ impl Mesher {
         let mut client = Client::try_connect(self.conf.admin).ok()?;
         client.try_send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).ok()?;
         client.try_read_response_to("GET").ok()
+    }
+
+    /// What `/ready?verbose` says; null while it does not answer.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        self.admin("/ready?verbose").map_or_else(Default::default, |response| {
+            serde_json::from_slice(&response.body).expect("the status is no JSON")
+        })
+    }
+
+    /// The addresses it calls for a service.
+    pub(crate) fn endpoints(&self, service: &str) -> Vec<SocketAddr> {
+        let status = self.status();
+        let listed = status["details"]["services"][service]["endpoints"].as_array().cloned();
+        let read = |endpoint: &serde_json::Value| endpoint.as_str().and_then(|text| text.parse().ok());
+        listed.unwrap_or_default().iter().map(|endpoint| read(endpoint).expect("no address")).collect()
+    }
+
+    /// Id under which it is registered, if it is.
+    pub(crate) fn instance_id(&self) -> Option<String> {
+        self.status()["details"]["registration"]["registered"].as_str().map(str::to_owned)
+    }
+
+    /// The value of a metric, given by its name and labels as they are written.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.metric_of(name, "")
+    }
+
+    /// The sum of the samples of a metric whose labels contain `labels`.
+    #[track_caller]
+    pub(crate) fn metric_of(&self, name: &str, labels: &str) -> u64 {
+        let metrics = self.admin("/metrics").expect("the admin does not answer");
+        let samples = metrics.text().lines().filter(|line| !line.starts_with('#') && line.contains(labels));
+        let values = samples.filter_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let family = sample.split('{').next();
+            (sample == name || family == Some(name)).then(|| value.parse::<u64>().expect("no whole number"))
+        });
+        let values: Vec<u64> = values.collect();
+        assert!(!labels.is_empty() || !values.is_empty(), "no metric {name} in:\n{}", metrics.text());
+        values.iter().sum()
+    }
+
+    /// Waits until a metric has a value.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, name: &str, value: u64) {
+        wait_until(&format!("{name} to be {value}"), PATIENCE, || self.metric(name) == value);
+    }
+
+    /// Waits until so many connections to services are open.
+    #[track_caller]
+    pub(crate) fn wait_until_upstream_open(&self, count: u64) {
+        wait_until(&format!("{count} connections to services"), PATIENCE, || {
+            self.metric_of("mesher_connections", "side=\"upstream\"") == count
+        });
+    }
+
+    /// Memory of the process that is in RAM.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).expect("it has ended");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("not statm");
+        pages * rustix::param::page_size() as u64
     }
 
     /// Sends a signal.
