@@ -31,12 +31,13 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 5] = [
+const PARSERS: [(&str, &str); 6] = [
     ("src/codec/request.rs", "request_head"),
     ("src/codec/response.rs", "response_head"),
     ("src/codec/chunked.rs", "chunked_body"),
     ("src/codec/trailers.rs", "chunked_body"),
     ("src/codec/body.rs", "split_invariance"),
+    ("src/codec/body.rs", "response_sequence"),
 ];
 
 /// Files of the repository, relative to its root.
