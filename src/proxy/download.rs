@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use mesher_actors::snapshot::Failure;
 
+use super::drain::Drain;
 use super::forward::{self, Delivery};
 use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
@@ -40,6 +41,7 @@ pub struct Download<'a> {
     down: &'a Stream,
     up: &'a Stream,
     limits: &'a Limits,
+    drain: &'a Drain,
     head: &'a mut ResponseHead,
     /// What the client has not taken yet.
     out: &'a mut Vec<u8>,
@@ -55,10 +57,10 @@ pub struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// Nothing has come yet. `delivery.keep_alive` is what the client and the shard wish; the response may end it.
+    /// Nothing has come yet. `delivery.keep_alive` is what the client wishes; the response or a shutdown may end it.
     pub fn new(
         (down, up): (&'a Stream, &'a Stream),
-        limits: &'a Limits,
+        (limits, drain): (&'a Limits, &'a Drain),
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
@@ -68,6 +70,7 @@ impl<'a> Download<'a> {
             down,
             up,
             limits,
+            drain,
             head,
             out,
             sent: 0,
@@ -213,7 +216,8 @@ impl<'a> Download<'a> {
 
     fn begin(&mut self) {
         let form = self.delivery.form();
-        self.delivery.keep_alive &= form.framing(self.head.framing()) != Framing::UntilClose;
+        let ends_by_itself = form.framing(self.head.framing()) != Framing::UntilClose;
+        self.delivery.keep_alive &= ends_by_itself && self.drain.keeps_connections();
         forward::response(self.out, self.head, self.delivery);
         self.body = self.head.body(form);
         self.phase = Phase::Body;

@@ -62,7 +62,7 @@ enum End {
 pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) -> bool {
     let ctx = &down.ctx;
     let mut call = Call::default();
-    let wishes = Wishes::of(head, ctx);
+    let wishes = Wishes::of(head);
     ctx.stats.requests_in_flight.add(1);
     let end = if ctx.stats.requests_in_flight.value() > ctx.settings.requests_max {
         End::Reply(Reply::new(
@@ -82,7 +82,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
         }
         End::Reply(reply) => {
             // A body that was not read would be taken for the next request.
-            let keep = wishes.delivery.keep_alive && !head.framing().has_content();
+            let keep =
+                wishes.delivery.keep_alive && !head.framing().has_content() && ctx.drain.keeps_connections();
             let sent = answer(down, &reply, Wanted { close: !keep, ..wishes.wanted }).await;
             (reply.status, Some(reply.failure), keep && sent)
         }
@@ -95,8 +96,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
 }
 
 impl Wishes {
-    fn of(head: &RequestHead, ctx: &Context) -> Self {
-        let keep_alive = head.keep_alive() && ctx.drain.keeps_connections();
+    fn of(head: &RequestHead) -> Self {
+        let keep_alive = head.keep_alive();
         let kind = match head.method() {
             b"HEAD" => RequestKind::Head,
             b"CONNECT" => RequestKind::Connect,
@@ -305,8 +306,8 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &*connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let limits = &self.ctx.settings.limits;
-        let download = Download::new(streams, limits, response, out, delivery, kind);
+        let around = (&self.ctx.settings.limits, &self.ctx.drain);
+        let download = Download::new(streams, around, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, &connection, source, download, timeout, idempotent);
         let result = poll_fn(|cx| transfer.poll(cx)).await;
