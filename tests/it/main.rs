@@ -1,9 +1,12 @@
 //! Tests of the whole: one binary, a file a theme; `support` holds what the themes share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admin; // the admin interface tells what is so
 mod capacity; // the pure parts of the capacity bench
+mod cli; // flags, variables, subcommands, exit codes
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
+mod drain; // the end, in order
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which

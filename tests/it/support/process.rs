@@ -216,12 +216,23 @@ pub(crate) fn code(status: ExitStatus) -> i32 {
 }
 
 /// Runs `mesher` with arguments to its end; exit code and output.
+#[track_caller]
 pub(crate) fn run(arguments: &[&str], directory: &std::path::Path) -> (i32, String) {
+    run_with(arguments, directory, &[])
+}
+
+/// Runs `mesher` with arguments and environment variables to its end; exit code and output.
+#[track_caller]
+pub(crate) fn run_with(
+    arguments: &[&str],
+    directory: &std::path::Path,
+    variables: &[(&str, &str)],
+) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mesher"));
     for name in FOREIGN_VARIABLES {
         command.env_remove(name);
     }
-    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.args(arguments).envs(variables.iter().copied()).current_dir(directory).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = KillOnDrop(command.spawn().expect("cannot start mesher"));
     let output = Arc::<Mutex<String>>::default();
