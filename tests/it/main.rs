@@ -6,6 +6,7 @@ mod capacity; // the pure parts of the capacity bench
 mod cli; // flags, variables, subcommands, exit codes
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
+mod demo; // what a new user tries first
 mod drain; // the end, in order
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
