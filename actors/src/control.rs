@@ -148,23 +148,15 @@ impl Control {
         }
     }
 
-    /// Takes our own instance out of the registry, and waits until that is done, or for `deadline`. At once if it was
-    /// never announced.
-    ///
-    /// # Errors
-    /// When it may still be registered, and why. It will then be called until its lease ends.
-    pub fn withdraw(&self, deadline: Duration) -> Result<(), String> {
+    /// Has our own instance taken out of the registry. The outcome comes when that is done, at once if it was never
+    /// announced; an error says why the instance may still be registered, and will be called until its lease ends.
+    /// Nothing comes, and the channel closes, if the control plane has stopped.
+    #[must_use]
+    pub fn withdraw(&self) -> flume::Receiver<Result<(), String>> {
         let (done, outcome) = flume::bounded(1);
-        self.orders
-            .try_send(Order::Withdraw(done))
-            .map_err(|_| "the control plane takes no orders".to_owned())?;
-        match outcome.recv_timeout(deadline) {
-            Ok(outcome) => outcome,
-            Err(flume::RecvTimeoutError::Timeout) => {
-                Err(format!("the registry has not answered within {} ms", deadline.as_millis()))
-            }
-            Err(flume::RecvTimeoutError::Disconnected) => Err("the control plane has stopped".to_owned()),
-        }
+        // An order that is not taken is dropped, which closes the channel.
+        let _ = self.orders.try_send(Order::Withdraw(done));
+        outcome
     }
 
     /// Where the actors put their status.

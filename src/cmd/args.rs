@@ -16,9 +16,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "mesher",
     version,
-    after_help = "Signals: TERM deregisters, drains and exits; INT the same, twice exits at once.\n\
-Exit codes: 0 ok, 1 failed while running, 2 wrong usage or configuration, 3 unfit machine, 4 address in use, \
-5 drain time-out.\n\nTry it: mesher demo"
+    after_help = "\
+Signals:
+  TERM       deregister, serve on while others learn of it, finish what is in flight, exit
+  INT        the same within five seconds; a second one exits at once
+  HUP, USR1  open the log file again
+
+Exit codes:
+  0  done
+  1  failed while running
+  2  wrong usage or configuration
+  3  io_uring is demanded (net.driver: uring) and cannot be had
+  4  an address cannot be listened on
+  5  connections were cut at the end of the drain
+
+Try it: mesher demo"
 )]
 pub struct Cli {
     /// Settings of the run.
@@ -36,15 +48,16 @@ pub struct RunArgs {
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
 
-    /// sidecar: beside one service; edge: gateway in front of many
+    /// sidecar: beside one service; edge: a gateway in front of many
     #[arg(long, global = true, value_name = "MODE", default_value = "sidecar")]
     pub mode: String,
 
-    /// Where the local service listens, e.g. rest:8080,grpc:9000 or rest-admin:8081; also SERVICE_PORTS
+    /// Ports of the service beside mesher, the first one its default, as in rest:8080,rest-admin:8081; also
+    /// SERVICE_PORTS
     #[arg(long, global = true, value_name = "LIST")]
     pub service_ports: Option<String>,
 
-    /// Threads that carry traffic; also mesher.shards and MESHER_SHARDS. Default: 1 in sidecar mode, the CPUs available in edge mode
+    /// Threads that carry traffic, 1 to 256; also MESHER_SHARDS and mesher.shards; else 1, or the CPUs in edge mode
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
 }
@@ -71,7 +84,7 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Print the version
+    /// Print the version, and the I/O driver that this machine offers
     Version {
         /// How to print
         #[arg(long, value_enum, default_value_t)]

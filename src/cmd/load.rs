@@ -36,7 +36,7 @@ fn given(args: &RunArgs, env: &[(String, String)], report: &mut Report) -> Given
     Given {
         mode: mode(&args.mode, report),
         ports: ports(args.service_ports.as_deref(), &variable, report),
-        shards: args.shards.map(usize::from).or_else(|| shards(variable("MESHER_SHARDS"), report)),
+        shards: args.shards.map(usize::from),
     }
 }
 
@@ -83,15 +83,4 @@ fn ports<'e>(
         report.error(Code::WRONG_VALUE, &origin, error.to_string());
         ServicePorts::default()
     })
-}
-
-fn shards(variable: Option<&str>, report: &mut Report) -> Option<usize> {
-    let text = variable?;
-    let count = text.parse().ok().filter(|count| (1..=256).contains(count));
-    if count.is_none() {
-        let message =
-            format!("MESHER_SHARDS: expected a number from 1 to 256, found `{}`", text.escape_debug());
-        report.error(Code::WRONG_VALUE, &Origin::Env("MESHER_SHARDS".into()), message);
-    }
-    count
 }

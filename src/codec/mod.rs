@@ -19,6 +19,7 @@ mod body;
 mod bytes;
 mod chunked;
 mod connection;
+mod date;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,6 +38,7 @@ pub mod write;
 
 pub use authority::Authority;
 pub use body::{Body, Forwarded, Outgoing};
+pub use date::{DateText, imf_fixdate};
 pub use framing::Framing;
 pub use head::{Header, HeaderLine, Parse, Span, Version};
 pub use limits::Limits;

@@ -153,6 +153,26 @@ proptest! {
     }
 
     #[test]
+    fn responses_are_told_apart_by_two_readers_and_by_the_client(
+        seed: u8,
+        kinds: u8,
+        responses in proptest::collection::vec((head(STATUS_LINES), chunked_body()), 1..5),
+        damage in damage(),
+    ) {
+        let mut stream = vec![seed, kinds];
+        for (head, body) in responses {
+            stream.extend_from_slice(head.as_bytes());
+            if head.to_ascii_lowercase().contains("chunked") {
+                stream.extend_from_slice(body.as_bytes());
+            } else if head.contains("Content-Length: 5\r") {
+                stream.extend_from_slice(b"hello");
+            }
+        }
+        let (front, stream) = stream.split_at(2);
+        fuzzing::fuzz_response_sequence(&[front, &damaged(stream.to_vec(), &damage)].concat());
+    }
+
+    #[test]
     fn a_connection_reads_the_same_however_it_is_cut(
         seed: u8,
         messages in proptest::collection::vec((head(REQUEST_LINES), chunked_body()), 1..4),

@@ -132,9 +132,12 @@ impl Stream {
         }
     }
 
-    /// Something may have arrived that the event loop has not told of yet: the next [`is_stale`](Self::is_stale) asks the kernel.
-    pub fn doubt(&self) {
-        self.socket.slot().consumed(false);
+    /// As [`is_stale`](Self::is_stale), and asks the kernel: for a connection that was read since the last turn, whose next edge may not
+    /// have been fetched yet.
+    #[must_use]
+    pub fn is_stale_now(&self) -> bool {
+        self.socket.slot().ended.get()
+            || !matches!(self.receive(&mut [0], RecvFlags::PEEK), Err(Errno::AGAIN))
     }
 
     /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits

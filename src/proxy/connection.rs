@@ -10,7 +10,7 @@ use mesher_actors::snapshot::Failure;
 
 use super::context::{Context, Ingress};
 use super::drain::Seat;
-use super::exchange;
+use super::exchange::{self, After};
 use super::reply::Wanted;
 use super::tunnel::{self, TLS_HANDSHAKE, Tunnel};
 use crate::codec::{Parse, RequestHead};
@@ -71,10 +71,21 @@ async fn requests(down: Downstream) {
                 }
                 return down.ctx.spare.put_request(head);
             }
-            Arrival::Request(head) => match down.exchange(head).await {
-                Some(rest) => pending = rest,
-                None => return down.linger().await,
-            },
+            Arrival::Request(mut head) => {
+                let after = exchange::carry(&down, &mut head, net::now()).await;
+                if after == After::Keep {
+                    pending = down.rest_of(head);
+                    continue;
+                }
+                // Unread bytes of the client would turn the close into a reset, which takes the response away. A
+                // client that asked for the end sends no more.
+                let unread = !head.rest().is_empty() || head.keep_alive() && down.stream.is_stale();
+                down.ctx.spare.put_request(head);
+                if unread || after == After::Linger {
+                    down.linger().await;
+                }
+                return;
+            }
             Arrival::Refused(reply) => {
                 down.ctx.unrouted(down.ingress.direction).record(
                     reply.status,
@@ -100,15 +111,14 @@ impl Downstream {
         self.tunnel.set(tunnel).is_ok()
     }
 
-    /// Carries a request. Returns what the client has sent behind it, or `None` if the connection is to end.
-    async fn exchange(&self, mut head: Box<RequestHead>) -> Option<Option<Box<RequestHead>>> {
-        let keep = exchange::carry(self, &mut head, net::now()).await;
-        if keep && !head.rest().is_empty() {
-            head.take_rest();
-            return Some(Some(head));
+    /// What the client has sent behind a request; the head is recycled if that is nothing.
+    fn rest_of(&self, mut head: Box<RequestHead>) -> Option<Box<RequestHead>> {
+        if head.rest().is_empty() {
+            self.ctx.spare.put_request(head);
+            return None;
         }
-        self.ctx.spare.put_request(head);
-        keep.then_some(None)
+        head.take_rest();
+        Some(head)
     }
 
     /// Waits for a whole request head. `head` holds bytes that came behind the last request.

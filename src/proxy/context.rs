@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 
+use super::dates::Dates;
 use super::drain::Drain;
 use super::local::Local;
 use super::lookup::Lookups;
@@ -65,6 +66,8 @@ pub struct Context {
     pub unrouted: Unrouted,
     /// Things to use again.
     pub spare: Spare,
+    /// The time of day.
+    pub dates: Dates,
     /// State of the random numbers.
     pub random: Random,
 }

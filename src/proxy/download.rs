@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use mesher_actors::snapshot::Failure;
 
+use super::dates::Dates;
 use super::drain::Drain;
 use super::forward::{self, Delivery};
 use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
@@ -41,6 +42,7 @@ pub struct Download<'a> {
     down: &'a Stream,
     up: &'a Stream,
     limits: &'a Limits,
+    dates: &'a Dates,
     drain: &'a Drain,
     head: &'a mut ResponseHead,
     /// What the client has not taken yet.
@@ -53,6 +55,8 @@ pub struct Download<'a> {
     interims: u32,
     begun: bool,
     out_of_step: bool,
+    /// The client is still sending its request.
+    sending: bool,
     moved: u64,
 }
 
@@ -60,7 +64,7 @@ impl<'a> Download<'a> {
     /// Nothing has come yet. `delivery.keep_alive` is what the client wishes; the response or a shutdown may end it.
     pub fn new(
         (down, up): (&'a Stream, &'a Stream),
-        (limits, drain): (&'a Limits, &'a Drain),
+        (limits, dates, drain): (&'a Limits, &'a Dates, &'a Drain),
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
@@ -70,6 +74,7 @@ impl<'a> Download<'a> {
             down,
             up,
             limits,
+            dates,
             drain,
             head,
             out,
@@ -81,6 +86,7 @@ impl<'a> Download<'a> {
             interims: 0,
             begun: false,
             out_of_step: false,
+            sending: false,
             moved: 0,
         }
     }
@@ -133,6 +139,12 @@ impl<'a> Download<'a> {
         self.phase == Phase::Done && !self.out_of_step && self.head.keep_alive()
     }
 
+    /// Whether the client is still sending its request. A refusal that begins now ends the connection, as does any
+    /// response after which the upstream closes: the rest of the request will not be taken.
+    pub fn note_sending(&mut self, sending: bool) {
+        self.sending = sending;
+    }
+
     /// Delivers on. Ready when the client has taken the last byte.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DownloadError>> {
         loop {
@@ -161,7 +173,19 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn take(&mut self, cx: &mut Context<'_>, mut piece: &[u8]) -> Result<(), DownloadError> {
+    /// Takes what the upstream sent. A response that proves broken before any of it has left has not begun: the client
+    /// can still be told.
+    fn take(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Result<(), DownloadError> {
+        let was_begun = self.begun;
+        let taken = self.take_piece(cx, piece);
+        if !was_begun && self.sent == 0 && matches!(taken, Err(DownloadError::Upstream(_))) {
+            self.begun = false;
+            self.out.clear();
+        }
+        taken
+    }
+
+    fn take_piece(&mut self, cx: &mut Context<'_>, mut piece: &[u8]) -> Result<(), DownloadError> {
         while self.phase == Phase::Head && !piece.is_empty() {
             piece = self.take_head(piece)?;
         }
@@ -216,9 +240,10 @@ impl<'a> Download<'a> {
 
     fn begin(&mut self) {
         let form = self.delivery.form();
+        let refuses = self.sending && (self.head.status() >= 400 || !self.head.keep_alive());
         let ends_by_itself = form.framing(self.head.framing()) != Framing::UntilClose;
-        self.delivery.keep_alive &= ends_by_itself && self.drain.keeps_connections();
-        forward::response(self.out, self.head, self.delivery);
+        self.delivery.keep_alive &= !refuses && ends_by_itself && self.drain.keeps_connections();
+        forward::response(self.out, self.head, self.delivery, || self.dates.now());
         self.body = self.head.body(form);
         self.phase = Phase::Body;
         self.begun = true;

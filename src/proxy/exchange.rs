@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use mesher_actors::snapshot::Failure;
-use mesher_actors::snapshot::stats::{Direction, Series};
+use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 
 use super::connection::Downstream;
 use super::context::Context;
@@ -49,6 +49,8 @@ struct Wishes {
 enum End {
     /// The upstream's response was delivered.
     Delivered { status: u16, keep: bool },
+    /// So it was, before the upstream had taken the whole request.
+    DeliveredEarly { status: u16 },
     /// The protocol has changed: bytes from here on.
     Switched(Connection),
     /// Mesher answers.
@@ -57,13 +59,23 @@ enum End {
     Cut { status: u16, failure: Failure },
 }
 
-/// Carries one request whose head is complete, and answers it. True if the connection can carry another; the bytes of
-/// this one are consumed then.
-pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) -> bool {
+/// What becomes of the client's connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It carries another; the bytes of this one are consumed.
+    Keep,
+    /// It ends.
+    Close,
+    /// It ends, though the client may still be sending.
+    Linger,
+}
+
+/// Carries one request whose head is complete, and answers it.
+pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: Instant) -> After {
     let ctx = &down.ctx;
+    let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    ctx.stats.requests_in_flight.add(1);
     let end = if ctx.stats.requests_in_flight.value() > ctx.settings.requests_max {
         End::Reply(Reply::new(
             Failure::Overloaded,
@@ -72,27 +84,43 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     } else {
         Exchange { down, ctx, head, wishes, call: &mut call }.run().await
     };
-    let (status, failure, keep) = match end {
-        End::Delivered { status, keep } => (status, None, keep),
-        End::Cut { status, failure } => (status, Some(failure), false),
+    let (status, failure, after) = match end {
+        End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),
+        End::DeliveredEarly { status } => (status, None, After::Linger),
+        End::Cut { status, failure } => (status, Some(failure), After::Close),
         End::Switched(up) => {
             let mut behind = head.rest().to_vec();
             tunnel::splice(down, &up, &mut behind).await;
-            (101, None, false)
+            (101, None, After::Close)
         }
         End::Reply(reply) => {
             // A body that was not read would be taken for the next request.
             let keep =
                 wishes.delivery.keep_alive && !head.framing().has_content() && ctx.drain.keeps_connections();
             let sent = answer(down, &reply, Wanted { close: !keep, ..wishes.wanted }).await;
-            (reply.status, Some(reply.failure), keep && sent)
+            (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }
     };
     let series = series(ctx, down.ingress.direction, &call);
     series.retries.add(call.tried.count().saturating_sub(1) as u64);
     series.record(status, failure, net::now().saturating_duration_since(started));
-    ctx.stats.requests_in_flight.sub(1);
-    keep
+    after
+}
+
+/// Counts a request while it is carried, a panic in the middle included.
+struct InFlight<'a>(&'a ShardStats);
+
+impl<'a> InFlight<'a> {
+    fn new(stats: &'a ShardStats) -> Self {
+        stats.requests_in_flight.add(1);
+        Self(stats)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.requests_in_flight.sub(1);
+    }
 }
 
 impl Wishes {
@@ -129,7 +157,7 @@ fn is_idempotent(method: &[u8]) -> bool {
 /// Writes a reply; false if the client did not take it.
 pub(super) async fn answer(down: &Downstream, reply: &Reply, wanted: Wanted) -> bool {
     let mut out = down.ctx.spare.buffer();
-    reply::render(&mut out, reply, wanted);
+    reply::render(&mut out, reply, wanted, &down.ctx.dates.now());
     let written = write_all(down, &out).await;
     down.ctx.spare.put_buffer(out);
     written
@@ -150,6 +178,25 @@ async fn write_all(down: &Downstream, bytes: &[u8]) -> bool {
         Poll::Ready(true)
     })
     .await
+}
+
+/// What became of an attempt that will not be repeated.
+enum Attempted {
+    /// The request is over, and the connection to the upstream with it.
+    Over(End),
+    /// The request is over; the connection can carry another.
+    Reusable(End),
+    /// The protocol on the connection has changed.
+    Switched,
+}
+
+fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
+    // Nothing was sent, so the upload still has all there is of it.
+    Fault {
+        failure: Failure::ConnectFailed,
+        repeatable: true,
+        detail: format!("connect to {address}: {error}"),
+    }
 }
 
 struct Exchange<'a> {
@@ -223,6 +270,7 @@ impl Exchange<'_> {
             peer: &self.down.peer,
             port,
             source: &self.ctx.source,
+            upstream: self.endpoint().map(|(address, _)| address),
         };
         forward::request(&mut out, self.head, &additions);
         let mut body = self.head.body(Outgoing::AsReceived);
@@ -236,55 +284,47 @@ impl Exchange<'_> {
     }
 
     async fn attempts(&mut self, upload: &mut Upload, response: &mut ResponseHead, out: &mut Vec<u8>) -> End {
+        // False for the attempt after an idle race: it gets a new connection.
+        let mut may_reuse = true;
         loop {
             let Some((address, pool)) = self.endpoint() else {
                 return End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
-            let fault = match self.ctx.upstreams.take(pool) {
-                Some(connection) => match self.attempt(connection, pool, upload, response, out).await {
-                    Ok(end) => return end,
-                    // The idle race: once more to the same endpoint.
-                    Err(fault) if fault.repeatable => {
-                        upload.rewind();
-                        self.fresh(address, pool, upload, response, out).await
+            let kept = if may_reuse { self.ctx.upstreams.take(pool) } else { None };
+            let connection = match kept {
+                Some(connection) => Ok(connection),
+                None => self.ctx.upstreams.connect(address).await,
+            };
+            let fault = match connection {
+                Ok(connection) => match self.attempt(&connection, upload, response, out).await {
+                    Ok(Attempted::Over(end)) => return end,
+                    Ok(Attempted::Reusable(end)) => {
+                        self.ctx.upstreams.put(pool, connection);
+                        return end;
                     }
-                    Err(fault) => Err(fault),
+                    Ok(Attempted::Switched) => return End::Switched(connection),
+                    Err(fault) => {
+                        may_reuse = !(connection.reused && fault.repeatable);
+                        fault
+                    }
                 },
-                None => self.fresh(address, pool, upload, response, out).await,
+                Err(error) => {
+                    may_reuse = true;
+                    connect_failed(address, &error)
+                }
             };
-            let fault = match fault {
-                Ok(end) => return end,
-                Err(fault) => fault,
-            };
-            let chain = self.ctx.chain(self.down.ingress.direction);
-            let retry = chain.borrow_mut().on_fault(self.call, &fault);
-            let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
+            if may_reuse {
+                let chain = self.ctx.chain(self.down.ingress.direction);
+                let retry = chain.borrow_mut().on_fault(self.call, &fault);
+                let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
+                // The target is in the call by now; the name is not asked for again.
+                if let Err(reply) = decide(self.down, self.call, from, "").await {
+                    return End::Reply(reply);
+                }
+            }
             upload.rewind();
             response.reset();
-            // The target is in the call by now; the name is not asked for again.
-            if let Err(reply) = decide(self.down, self.call, from, "").await {
-                return End::Reply(reply);
-            }
-        }
-    }
-
-    /// Sends the request over a new connection.
-    async fn fresh(
-        &mut self,
-        address: SocketAddr,
-        pool: PoolId,
-        upload: &mut Upload,
-        response: &mut ResponseHead,
-        out: &mut Vec<u8>,
-    ) -> Result<End, Fault> {
-        response.reset();
-        match self.ctx.upstreams.connect(address).await {
-            Ok(connection) => self.attempt(connection, pool, upload, response, out).await,
-            Err(error) => Err(Fault {
-                failure: Failure::ConnectFailed,
-                repeatable: upload.can_rewind(),
-                detail: format!("connect to {address}: {error}"),
-            }),
+            out.clear();
         }
     }
 
@@ -297,39 +337,37 @@ impl Exchange<'_> {
     /// Sends the request over this connection and delivers the response. `Err` if another attempt may be made.
     async fn attempt(
         &mut self,
-        connection: Connection,
-        pool: PoolId,
+        connection: &Connection,
         upload: &mut Upload,
         response: &mut ResponseHead,
         out: &mut Vec<u8>,
-    ) -> Result<End, Fault> {
+    ) -> Result<Attempted, Fault> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
-        let streams = (&self.down.stream, &*connection);
+        let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let around = (&self.ctx.settings.limits, &self.ctx.drain);
-        let download = Download::new(streams, around, response, out, delivery, kind);
+        let shard = (&self.ctx.settings.limits, &self.ctx.dates, &self.ctx.drain);
+        let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
-        let mut transfer = Transfer::new(self.down, &connection, source, download, timeout, idempotent);
+        let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);
         let result = poll_fn(|cx| transfer.poll(cx)).await;
         let uploaded = transfer.is_uploaded();
         let download = transfer.download();
         let (status, begun) = (download.status(), download.is_begun());
+        let over = |end| Ok(Attempted::Over(end));
         match result {
-            Ok(()) if download.is_switched() => Ok(End::Switched(connection)),
+            Ok(()) if download.is_switched() => Ok(Attempted::Switched),
+            Ok(()) if !uploaded => over(End::DeliveredEarly { status }),
             Ok(()) => {
-                let keep = download.keeps_client() && uploaded;
-                if download.keeps_upstream() && uploaded {
-                    connection.call_ended();
-                    self.ctx.upstreams.put(pool, connection);
-                }
-                Ok(End::Delivered { status, keep })
+                connection.call_ended();
+                let end = End::Delivered { status, keep: download.keeps_client() };
+                if download.keeps_upstream() { Ok(Attempted::Reusable(end)) } else { over(end) }
             }
-            Err(Broken::Reply(reply)) if !begun => Ok(End::Reply(reply)),
-            Err(Broken::Reply(reply)) => Ok(self.cut(status, reply.failure)),
+            Err(Broken::Reply(reply)) if !begun => over(End::Reply(reply)),
+            Err(Broken::Reply(reply)) => over(self.cut(status, reply.failure)),
             Err(Broken::ClientGone) => {
-                Ok(End::Cut { status: if begun { status } else { 0 }, failure: Failure::ClientGone })
+                over(End::Cut { status: if begun { status } else { 0 }, failure: Failure::ClientGone })
             }
-            Err(Broken::Upstream(fault)) if begun => Ok(self.cut(status, fault.failure)),
+            Err(Broken::Upstream(fault)) if begun => over(self.cut(status, fault.failure)),
             Err(Broken::Upstream(fault)) => Err(fault),
         }
     }

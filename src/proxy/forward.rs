@@ -3,9 +3,11 @@
 //! What is sent obeys the sender's grammar (RFC 9112) whatever came in; header lines keep their case, order and
 //! repetition. Hop-by-hop lines and those that `Connection` names stay here (RFC 9110 section 7.6.1).
 
+use std::net::SocketAddr;
+
 use mesher_actors::snapshot::stats::Direction;
 
-use crate::codec::{Framing, Known, Outgoing, RequestHead, ResponseHead, Target, Version, write};
+use crate::codec::{DateText, Framing, Known, Outgoing, RequestHead, ResponseHead, Target, Version, write};
 use crate::handler::context::SourceContext;
 
 /// What mesher adds to a request.
@@ -19,6 +21,8 @@ pub struct Additions<'a> {
     pub port: Option<u16>,
     /// The service that mesher stands beside.
     pub source: &'a SourceContext,
+    /// Whom to name as host if the client names none, which HTTP/1.0 allows it.
+    pub upstream: Option<SocketAddr>,
 }
 
 /// Appends the request head to send upstream: origin form, with the original authority as `Host`.
@@ -30,9 +34,12 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         Target::Asterisk => (&b"*"[..], None),
     };
     let outgoing = additions.direction == Direction::Outgoing;
-    let host = authority.or_else(|| head.header(Known::Host)).unwrap_or_default();
+    let host = authority.or_else(|| head.header(Known::Host));
     write::request_line(out, head.method(), target);
-    write::header(out, b"Host", host);
+    match (host, additions.upstream) {
+        (None, Some(upstream)) => write::header(out, b"Host", upstream.to_string().as_bytes()),
+        (host, _) => write::header(out, b"Host", host.unwrap_or_default()),
+    }
     let (mut has_host, mut has_proto) = (false, false);
     for header in head.headers() {
         if header.hop_by_hop {
@@ -50,7 +57,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         write::header(out, header.name, header.value);
     }
     forwarded_for(out, head, additions.peer);
-    if !has_host {
+    if let Some(host) = host.filter(|_| !has_host) {
         write::header(out, b"X-Forwarded-Host", host);
     }
     if !has_proto {
@@ -117,20 +124,26 @@ impl Delivery {
     }
 }
 
-/// Appends the response head for the client. A message without a body keeps the length it tells (HEAD, 304).
-pub fn response(out: &mut Vec<u8>, head: &ResponseHead, delivery: Delivery) {
+/// Appends the response head for the client. A message without a body keeps the length it tells (HEAD, 304). One
+/// without a date is given one (RFC 9110 section 6.6.1).
+pub fn response(out: &mut Vec<u8>, head: &ResponseHead, delivery: Delivery, date: impl FnOnce() -> DateText) {
     write::status_line(out, head.status(), head.reason());
     let framing = delivery.form().framing(head.framing());
+    let mut has_date = false;
     for header in head.headers() {
         if header.hop_by_hop {
             continue;
         }
         match header.known {
             Known::TransferEncoding => continue,
+            Known::Date => has_date = true,
             Known::ContentLength if framing != Framing::None => continue,
             _ => {}
         }
         write::header(out, header.name, header.value);
+    }
+    if !has_date {
+        write::header(out, b"Date", &date());
     }
     write::framing(out, framing);
     match (delivery.keep_alive, delivery.version) {

@@ -7,6 +7,7 @@
 
 mod connection;
 mod context;
+mod dates;
 mod download;
 mod drain;
 mod exchange;

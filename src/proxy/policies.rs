@@ -10,6 +10,7 @@ use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
 
 use super::context::{Chains, Context, Random, Spare, Unrouted};
+use super::dates::Dates;
 use super::drain::Drain;
 use super::local::Local;
 use super::lookup::Lookups;
@@ -94,6 +95,7 @@ impl Policies {
             },
             stats,
             spare: Spare::default(),
+            dates: Dates::default(),
             random: Random::new(seed),
         })
     }

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::codec::{reason, write};
+use crate::codec::{DateText, reason, write};
 use crate::handler::Reply;
 use mesher_actors::snapshot::Failure;
 
@@ -30,7 +30,7 @@ pub fn accepts_json(accept: &[u8]) -> bool {
 }
 
 /// Appends a whole response to `out`.
-pub fn render(out: &mut Vec<u8>, reply: &Reply, wanted: Wanted) {
+pub fn render(out: &mut Vec<u8>, reply: &Reply, wanted: Wanted, date: &DateText) {
     let face = reply.failure.face();
     let detail = printable(&reply.detail);
     let (body, content_type) = if wanted.json {
@@ -41,6 +41,7 @@ pub fn render(out: &mut Vec<u8>, reply: &Reply, wanted: Wanted) {
         (format!("{detail}\n"), "text/plain; charset=utf-8")
     };
     write::status_line(out, reply.status, reason(reply.status).as_bytes());
+    write::header(out, b"Date", date);
     write::header(out, b"Content-Type", content_type.as_bytes());
     write::number_header(out, b"Content-Length", body.len() as u64);
     write::header(out, ERROR_HEADER.as_bytes(), format!("{}; {detail}", face.flag).as_bytes());
@@ -64,10 +65,11 @@ fn printable(detail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::imf_fixdate;
 
     fn rendered(reply: &Reply, wanted: Wanted) -> String {
         let mut out = Vec::new();
-        render(&mut out, reply, wanted);
+        render(&mut out, reply, wanted, &imf_fixdate(0));
         String::from_utf8(out).unwrap()
     }
 
@@ -76,6 +78,7 @@ mod tests {
         let reply = Reply::new(Failure::NoHealthyInstance, "no usable instance of \"orders\"");
         let text = rendered(&reply, Wanted::default());
         assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{text}");
         assert!(text.contains("\r\nx-mesher-error: UH; no usable instance of \"orders\"\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\nno usable instance of \"orders\"\n"), "{text}");
     }

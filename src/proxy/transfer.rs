@@ -95,6 +95,7 @@ impl<'a> Transfer<'a> {
                 Poll::Pending => {}
             }
         }
+        self.download.note_sending(!self.is_uploaded());
         let begun = self.download.is_begun();
         match self.download.poll(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),

@@ -53,18 +53,19 @@ impl Node {
         let deadline = begun + settings.timeout;
         info!(grace = ?settings.grace, timeout = ?settings.timeout, "draining");
         self.control.status().set_draining();
-        if let Err(why) = self.control.withdraw(WITHDRAW_TIMEOUT.min(settings.timeout)) {
-            warn!(why, "still registered; callers learn of the end when the registry notices");
-        }
+        let mut interrupted = self.withdraw(deadline.min(begun + WITHDRAW_TIMEOUT), signals);
         self.tell_all(Command::Drain(Phase::Announcing));
-        let mut interrupted = waits_until(begun + settings.grace, signals);
+        // The grace is for peers, who can know from now on.
+        let grace_end = deadline.min(Instant::now() + settings.grace);
+        interrupted = interrupted || waits_until(grace_end, signals);
         // The kernel goes on taking connections for as long as anybody holds the socket.
         self.sockets.traffic.clear();
         self.tell_all(Command::Drain(Phase::Closing));
         while !interrupted && !self.all_ended() && Instant::now() < deadline {
             interrupted = self.await_end(deadline, signals);
         }
-        let outcome = if self.all_ended() { Drained::Clean } else { Drained::Cut };
+        let nothing_open = self.all_ended() || self.open_connections() == 0;
+        let outcome = if nothing_open { Drained::Clean } else { Drained::Cut };
         if outcome == Drained::Cut {
             warn!(open = self.open_connections(), "cutting the connections that are still open");
         }
@@ -74,13 +75,39 @@ impl Node {
         outcome
     }
 
+    /// Takes our own instance out of the registry; true if interrupted.
+    fn withdraw(&self, deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
+        let withdrawal = self.control.withdraw();
+        let mut interrupted = false;
+        let outcome = loop {
+            let event = flume::Selector::new()
+                .recv(&withdrawal, Some)
+                .recv(signals, |signal| {
+                    interrupted = is_interrupt(signal);
+                    None
+                })
+                .wait_deadline(deadline);
+            match event {
+                Ok(Some(Ok(outcome))) => break outcome,
+                Ok(Some(Err(_))) => break Err("the control plane has stopped".to_owned()),
+                Ok(None) if interrupted => break Err("interrupted".to_owned()),
+                Ok(None) => {}
+                Err(_) => break Err("the registry has not answered in time".to_owned()),
+            }
+        };
+        if let Err(why) = outcome {
+            warn!(why, "still registered; callers learn of the end when the registry notices");
+        }
+        interrupted
+    }
+
     /// Waits until a shard has ended, the deadline, or an interrupt; true for the last.
     fn await_end(&mut self, deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
         let mut interrupted = false;
         let event = flume::Selector::new()
             .recv(&self.ended, Result::ok)
             .recv(signals, |signal| {
-                interrupted = signal == Ok(Signal::Interrupt);
+                interrupted = is_interrupt(signal);
                 None
             })
             .wait_deadline(deadline);
@@ -93,11 +120,16 @@ impl Node {
 
 /// Waits; true if interrupted.
 fn waits_until(deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
-    while let Ok(signal) = signals.recv_deadline(deadline) {
-        if signal == Signal::Interrupt {
-            return true;
+    loop {
+        match signals.recv_deadline(deadline) {
+            Err(flume::RecvTimeoutError::Timeout) => return false,
+            Ok(signal) if !is_interrupt(Ok(signal)) => {}
+            _ => return true,
         }
     }
-    // A closed channel ends the wait early; nobody is left to send a signal then.
-    false
+}
+
+/// Says that it is to end at once; so does the end of the signals, since nobody is left to say it.
+fn is_interrupt(signal: Result<Signal, flume::RecvError>) -> bool {
+    matches!(signal, Ok(Signal::Interrupt) | Err(_))
 }

@@ -40,7 +40,7 @@ pub struct Given {
     pub mode: Mode,
     /// `--service-ports`, or the variables that stand for it.
     pub ports: ServicePorts,
-    /// `--shards` or `MESHER_SHARDS`.
+    /// `--shards`.
     pub shards: Option<usize>,
 }
 
@@ -265,7 +265,7 @@ fn strategy(name: &str) -> Strategy {
 fn configured_shards(config: &Config, report: &mut Report) -> Option<usize> {
     const KEY: &str = "mesher.shards";
     config.raw(KEY)?;
-    usize::try_from(config.integer(KEY, 1..=1024, 1, report)).ok()
+    usize::try_from(config.integer(KEY, 1..=256, 1, report)).ok()
 }
 
 /// One shard carries what a service beside it can answer; a gateway takes what the machine offers, which the

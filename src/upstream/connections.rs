@@ -47,8 +47,6 @@ pub struct Connection {
     stats: Arc<ShardStats>,
     /// It has carried a request before.
     pub reused: bool,
-    /// The turn of the event loop in which it was put into its pool.
-    pooled_in: u64,
 }
 
 impl Deref for Connection {
@@ -98,19 +96,13 @@ impl Upstreams {
         self.pools.borrow_mut().release(id);
     }
 
-    /// A kept connection that, as far as is known, is still alive and in step.
-    ///
-    /// What came behind a response would be taken for the next one. The event loop tells of it, but not before its
-    /// next turn: a connection that is used again within one turn is looked at.
+    /// A kept connection that, as far as is known, is still alive and has been sent nothing that nobody asked for. What
+    /// came since the last turn is not known yet; a connection that was put back since then is asked for it, or what an
+    /// origin sends right behind a response (the body of one that must have none) would be taken for the next one.
     pub fn take(&self, id: PoolId) -> Option<Connection> {
-        let turn = net::turns();
-        let is_usable = |idle: &Connection| {
-            if idle.pooled_in == turn {
-                idle.doubt();
-            }
-            !idle.is_stale()
-        };
-        let connection = self.pools.borrow_mut().take(id, net::now(), is_usable)?;
+        let connection = self.pools.borrow_mut().take(id, net::now(), |idle, just_now| {
+            if just_now { !idle.is_stale_now() } else { !idle.is_stale() }
+        })?;
         self.stats.upstream_reused.add(1);
         Some(connection)
     }
@@ -118,7 +110,6 @@ impl Upstreams {
     /// Keeps a connection on which an exchange has ended in order.
     pub fn put(self: &Rc<Self>, id: PoolId, mut connection: Connection) {
         connection.reused = true;
-        connection.pooled_in = net::turns();
         self.pools.borrow_mut().put(id, connection, net::now());
         if !self.sweeping.replace(true) {
             net::spawn(sweep(Rc::downgrade(self)));
@@ -133,7 +124,7 @@ impl Upstreams {
         let stream = Stream::connect(address, self.connect_timeout).await?;
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
-        Ok(Connection { stream, stats: self.stats.clone(), reused: false, pooled_in: 0 })
+        Ok(Connection { stream, stats: self.stats.clone(), reused: false })
     }
 }
 

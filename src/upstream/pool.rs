@@ -94,8 +94,9 @@ impl<C> Pools<C> {
     }
 
     /// The idle connection used last, if it may still be used: younger than the idle time-out and, by `is_usable`,
-    /// alive. Those that are not are dropped on the way.
-    pub fn take(&mut self, id: PoolId, now: Instant, is_usable: impl Fn(&C) -> bool) -> Option<C> {
+    /// alive. Those that are not are dropped on the way. `is_usable` is also told whether the connection was put back at
+    /// this very moment, so that nothing can be known of it yet.
+    pub fn take(&mut self, id: PoolId, now: Instant, is_usable: impl Fn(&C, bool) -> bool) -> Option<C> {
         let timeout = self.bounds.idle_timeout;
         let pool = Self::find(&mut self.slots, id)?;
         while let Some(idle) = pool.idle.pop() {
@@ -106,7 +107,7 @@ impl<C> Pools<C> {
                 pool.idle.clear();
                 return None;
             }
-            if is_usable(&idle.connection) {
+            if is_usable(&idle.connection, idle.since == now) {
                 return Some(idle.connection);
             }
         }
@@ -160,9 +161,9 @@ mod tests {
         let id = pools.acquire(address(1));
         pools.put(id, 1, now);
         pools.put(id, 2, now);
-        assert_eq!(pools.take(id, now, |_| true), Some(2));
-        assert_eq!(pools.take(id, now, |_| true), Some(1));
-        assert_eq!(pools.take(id, now, |_| true), None);
+        assert_eq!(pools.take(id, now, |_, _| true), Some(2));
+        assert_eq!(pools.take(id, now, |_, _| true), Some(1));
+        assert_eq!(pools.take(id, now, |_, _| true), None);
     }
 
     #[test]
@@ -171,8 +172,17 @@ mod tests {
         let id = pools.acquire(address(1));
         pools.put(id, 1, now);
         pools.put(id, 2, now);
-        assert_eq!(pools.take(id, now, |connection| *connection == 1), Some(1));
+        assert_eq!(pools.take(id, now, |connection, _| *connection == 1), Some(1));
         assert_eq!(pools.idle(), 0);
+    }
+
+    #[test]
+    fn a_connection_put_back_at_this_moment_is_said_to_be_so() {
+        let (mut pools, now) = (pools(8), Instant::now());
+        let id = pools.acquire(address(1));
+        pools.put(id, 1, now);
+        pools.put(id, 2, now + TIMEOUT / 2);
+        assert_eq!(pools.take(id, now + TIMEOUT / 2, |_, just_now| !just_now), Some(1));
     }
 
     #[test]
@@ -181,7 +191,7 @@ mod tests {
         let id = pools.acquire(address(1));
         pools.put(id, 1, now);
         pools.put(id, 2, now);
-        assert_eq!(pools.take(id, now + TIMEOUT, |_| true), None);
+        assert_eq!(pools.take(id, now + TIMEOUT, |_, _| true), None);
         assert_eq!(pools.idle(), 0);
     }
 
@@ -207,7 +217,7 @@ mod tests {
         let other = pools.acquire(address(2));
         pools.put(id, 9, now);
         assert_eq!(other.slot, id.slot);
-        assert_eq!(pools.take(other, now, |_| true), None);
+        assert_eq!(pools.take(other, now, |_, _| true), None);
     }
 
     #[test]
@@ -218,7 +228,7 @@ mod tests {
         pools.put(id, 2, now + TIMEOUT / 2);
         pools.put(id, 3, now + TIMEOUT / 2);
         pools.sweep(now + TIMEOUT, |connection| *connection != 3);
-        assert_eq!(pools.take(id, now + TIMEOUT, |_| true), Some(2));
+        assert_eq!(pools.take(id, now + TIMEOUT, |_, _| true), Some(2));
         assert_eq!(pools.idle(), 0);
     }
 }

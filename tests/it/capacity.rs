@@ -1,6 +1,7 @@
 //! The pure parts of the capacity bench: its figures are only as good as these.
 
-#![allow(dead_code)] // each file is compiled whole, and the bench uses more of it than the tests do
+// Each file is compiled whole, and the bench uses more of it than the tests do.
+#![allow(dead_code, clippy::indexing_slicing)]
 
 use std::time::Duration;
 

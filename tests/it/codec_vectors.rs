@@ -30,7 +30,8 @@ const STRICTER: &[(&str, &str)] = &[
 ];
 
 /// Cases that are called invalid for other reasons than a rule of HTTP; only the `Host` they lack makes them so.
-const LEGAL_WITH_HOST: &[(&str, &str)] = &[("003c", "a method in lower case is one that we need not know")];
+pub(crate) const LEGAL_WITH_HOST: &[(&str, &str)] =
+    &[("003c", "a method in lower case is one that we need not know")];
 
 /// Probes of the must level that the codec accepts, with the reason. The others are refused or incomplete.
 const ACCEPTED: &[(&str, &str)] =
@@ -46,7 +47,7 @@ enum Verdict {
     Refused(Reject),
 }
 
-fn shared(file: &str) -> Option<Vec<Value>> {
+pub(crate) fn shared(file: &str) -> Option<Vec<Value>> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let folder = std::env::var_os("MESHER_SHARED").map_or_else(beside, PathBuf::from);
     let path = folder.join("conformance").join(file);
@@ -85,7 +86,7 @@ fn try_play(input: &[u8], limits: &Limits) -> Result<Verdict, Reject> {
 }
 
 /// The labels were written for a loader that reads `\xNN` as a byte.
-fn unescaped(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = bytes;
     while let Some((&byte, behind)) = rest.split_first() {
@@ -104,7 +105,7 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn decoded(base64: &str) -> Vec<u8> {
+pub(crate) fn decoded(base64: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut bits, mut count) = (0u32, 0);
     for byte in base64.bytes().filter(|byte| *byte != b'=') {
@@ -121,7 +122,7 @@ fn decoded(base64: &str) -> Vec<u8> {
 }
 
 /// Many labelled requests are about something else and have no `Host`, which would hide what they are about.
-fn with_host(input: &[u8]) -> Vec<u8> {
+pub(crate) fn with_host(input: &[u8]) -> Vec<u8> {
     let is_there = |window: &[u8]| window.eq_ignore_ascii_case(b"\nhost:");
     if input.windows(6).any(is_there) {
         return input.to_vec();
@@ -199,6 +200,6 @@ fn probes_that_must_be_refused_are_refused() {
     assert!(judged > 60, "only {judged} probes tell at this level");
 }
 
-fn ids(list: &[(&'static str, &str)]) -> Vec<&'static str> {
+pub(crate) fn ids(list: &[(&'static str, &str)]) -> Vec<&'static str> {
     list.iter().map(|(id, _)| *id).collect()
 }

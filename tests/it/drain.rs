@@ -1,4 +1,4 @@
-//! The end: deregistered first, then serving on while peers learn of it, then what is in flight, then exit.
+//! The orderly end: deregistered, announced, nothing lost.
 
 use std::time::{Duration, Instant};
 
@@ -6,213 +6,241 @@ use mesher::net::Driver;
 use rustix::process::Signal;
 
 use super::support::client::Client;
-use super::support::conf::Conf;
-use super::support::hand::Hand;
-use super::support::mesh::{caller_conf, on_both_drivers};
+use super::support::fleet::{Fleet, SERVICE, call, named, wait_for_endpoints};
+use super::support::load::Load;
+use super::support::mesh::on_both_drivers;
 use super::support::origin::{Gate, Origin, Reply};
-use super::support::process::{Mesher, Start, code};
+use super::support::process::{Mesher, code};
+use super::support::servicecenter::Fault;
 use super::support::wait::{PATIENCE, wait_until};
 
-const GET: &str = "GET http://orders/ HTTP/1.1\r\nHost: orders\r\n\r\n";
-/// Longer than a test takes.
-const LONG: &str = "60s";
+/// A grace that lasts until the test has looked at everything.
+const LONG: &str = "15s";
 
-/// A sidecar that calls `orders` and drains like this.
-fn draining(driver: Driver, origin: &Origin, grace: &str, timeout: &str) -> Mesher {
-    Start::new(timed(caller_conf(driver, &[("orders", &[origin.address()])]), grace, timeout)).ready()
-}
-
-fn timed(conf: Conf, grace: &str, timeout: &str) -> Conf {
-    conf.set("mesher.yaml", "mesher.drain.graceSeconds", grace).set(
+/// A provider whose grace is `grace`, and all of whose shutdown may take `timeout`.
+fn provider(fleet: &Fleet, origin: &Origin, grace: &str, timeout: &str) -> Mesher {
+    let conf = fleet.conf(SERVICE).set("mesher.yaml", "mesher.drain.graceSeconds", grace).set(
         "mesher.yaml",
         "mesher.drain.timeoutSeconds",
         timeout,
-    )
+    );
+    fleet.provider_with(origin, conf)
 }
 
-/// Waits until the admin says that it drains.
+/// Waits until service-center was told to take an instance out.
 #[track_caller]
-fn wait_for_drain(mesher: &Mesher) {
-    wait_until("the drain to begin", PATIENCE, || {
-        mesher.admin("/ready").is_some_and(|r| r.status == 503 && r.text().contains("draining"))
-    });
+fn wait_for_withdrawal(fleet: &Fleet) {
+    wait_until("the instance to be taken out", PATIENCE, || fleet.center.count("DELETE", "/instances/") == 1);
 }
 
-/// An origin that answers when the gate opens.
-fn held() -> (Origin, Gate) {
-    let gate = Gate::default();
-    let held = gate.clone();
-    (Origin::start(move |_| Reply::ok("late").held_by(&held)), gate)
+/// An origin that holds back `/slow` until the gate opens.
+fn holding(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::start(move |seen| match seen.request.target.as_str() {
+        "/slow" => Reply::ok("slow").held_by(&gate),
+        _ => Reply::ok("1"),
+    })
 }
 
 #[test]
-fn an_idle_mesher_ends_at_once_with_0() {
+fn it_deregisters_then_announces_the_end_and_serves_on_and_finishes_what_it_has_begun() {
     on_both_drivers(|driver| {
-        let origin = Origin::answering("ok");
-        let mesher = draining(driver, &origin, "0", LONG);
-        let mut kept = mesher.connect();
-        assert_eq!(kept.ask(GET).status, 200);
+        let fleet = Fleet::start_on(driver);
+        let gate = Gate::default();
+        let origin = holding(&gate);
+        let mut mesher = provider(&fleet, &origin, "1s", "20s");
+        let mut kept = Client::connect(mesher.conf().incoming);
+        let before = kept.get(SERVICE, "/");
+        assert_eq!((before.text(), before.header("connection")), ("1", None));
+        let mut slow = Client::connect(mesher.conf().incoming);
+        slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        wait_until("the slow request", PATIENCE, || gate.waiting() == 1);
+
+        mesher.terminate();
+        wait_for_withdrawal(&fleet);
+        assert_eq!(fleet.center.with(|fake, _| fake.instances_of(SERVICE)), 0);
+        wait_until("it to say that it is on its way out", PATIENCE, || {
+            mesher
+                .admin("/ready")
+                .is_some_and(|ready| ready.status == 503 && ready.text().contains("draining"))
+        });
+        // Whoever does not know yet is served, on a new connection and on the one it has, and told to go.
+        wait_until("the announcement", PATIENCE, || {
+            let new = Client::connect(mesher.conf().incoming).get(SERVICE, "/");
+            assert_eq!(new.text(), "1");
+            new.header("connection") == Some("close")
+        });
+        let during = kept.get(SERVICE, "/");
+        assert_eq!((during.text(), during.header("connection")), ("1", Some("close")));
+        assert_eq!(kept.read_to_end(), b"");
+
+        wait_until("the listener to close", PATIENCE, || {
+            Client::try_connect(mesher.conf().incoming).is_err()
+        });
+        assert!(mesher.exited().is_none(), "a request is under way");
+        gate.open();
+        assert_eq!(slow.read_response().text(), "slow");
+        assert_eq!(code(mesher.wait(PATIENCE)), 0, "{}", mesher.output());
+    });
+}
+
+#[test]
+fn an_idle_sidecar_ends_when_the_grace_is_over() {
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
+        let origin = named("1");
+        let mesher = provider(&fleet, &origin, "100ms", "10m");
+        let mut idle = Client::connect(mesher.conf().incoming);
+        assert_eq!(idle.get(SERVICE, "/").text(), "1");
         assert_eq!(mesher.stop(), 0);
-        assert!(kept.is_ended());
+        assert_eq!(idle.read_to_end(), b"", "an idle connection is closed in order");
     });
 }
 
 #[test]
-fn during_the_grace_everything_is_served_and_each_answer_says_close() {
+fn what_is_not_done_at_the_time_out_is_cut() {
     on_both_drivers(|driver| {
-        let origin = Origin::answering("ok");
-        let mut mesher = draining(driver, &origin, LONG, LONG);
-        let mut old = mesher.connect();
-        let first = old.ask(GET);
-        assert_eq!(first.header("connection"), None);
+        let fleet = Fleet::start_on(driver);
+        let gate = Gate::default();
+        let origin = holding(&gate);
+        let mut mesher = provider(&fleet, &origin, "100ms", "500ms");
+        let mut slow = Client::connect(mesher.conf().incoming);
+        slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        wait_until("the slow request", PATIENCE, || gate.waiting() == 1);
         mesher.terminate();
-        wait_for_drain(&mesher);
-        assert_eq!(mesher.admin("/live").unwrap().status, 200);
-        // The shards learn of it a moment after the admin.
-        wait_until("answers to say close", PATIENCE, || {
-            let mut new = mesher.connect();
-            let response = new.ask(GET);
-            assert_eq!((response.status, response.text()), (200, "ok"));
-            response.header("connection") == Some("close") && new.is_ended()
-        });
-        let last = old.ask(GET);
-        assert_eq!(
-            (last.text(), last.header("connection")),
-            ("ok", Some("close")),
-            "an old connection is told too"
+        assert_eq!(code(mesher.wait(PATIENCE)), 5, "{}", mesher.output());
+        assert_eq!(slow.read_to_end(), b"");
+        gate.open();
+    });
+}
+
+#[test]
+fn a_connection_that_still_waits_to_be_accepted_is_served() {
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
+        let origin = named("1");
+        let conf = fleet.conf(SERVICE).set("mesher.yaml", "mesher.limit.connections", 1).set(
+            "mesher.yaml",
+            "mesher.drain.graceSeconds",
+            "300ms",
         );
-        assert!(old.is_ended());
-        let refused = mesher.connect().get("nobody", "http://nobody/");
-        assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
-        assert!(mesher.exited().is_none());
-    });
-}
-
-#[test]
-fn the_way_in_closes_too() {
-    on_both_drivers(|driver| {
-        let origin = Origin::answering("ok");
-        let conf = timed(Conf::sidecar("provider").driver(driver), LONG, LONG);
-        let mesher =
-            Start::new(conf).arg(format!("--service-ports=rest:{}", origin.address().port())).ready();
+        let mut mesher = fleet.provider_with(&origin, conf);
+        let mut idle = Client::connect(mesher.conf().incoming);
+        assert_eq!(idle.get(SERVICE, "/").text(), "1");
+        let mut waiting = Client::connect(mesher.conf().incoming);
+        waiting.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         mesher.terminate();
-        wait_for_drain(&mesher);
-        let incoming = mesher.conf().incoming;
-        wait_until("answers to say close", PATIENCE, || {
-            let response = Client::connect(incoming).get("provider", "/");
-            assert_eq!(response.text(), "ok");
-            response.header("connection") == Some("close")
-        });
-    });
-}
-
-#[test]
-fn after_the_grace_nothing_new_is_taken_on_and_what_is_in_flight_is_finished() {
-    on_both_drivers(|driver| {
-        let (origin, gate) = held();
-        let mut mesher = draining(driver, &origin, "100ms", LONG);
-        let (mut busy, mut idle) = (mesher.connect(), mesher.connect());
-        busy.send(GET);
-        wait_until("the request to wait", PATIENCE, || gate.waiting() == 1);
-        mesher.terminate();
-        assert!(idle.is_ended(), "idle connections end with the grace");
-        wait_until("the listeners to close", PATIENCE, || {
-            Client::try_connect(mesher.conf().outgoing).is_err()
-        });
-        assert!(Client::try_connect(mesher.conf().incoming).is_err());
-        assert!(mesher.exited().is_none());
-        gate.open();
-        let response = busy.read_response();
-        assert_eq!((response.text(), response.header("connection")), ("late", Some("close")));
+        assert_eq!(waiting.read_response().text(), "1");
         assert_eq!(code(mesher.wait(PATIENCE)), 0);
     });
 }
 
 #[test]
-fn bodies_under_way_in_either_direction_are_finished() {
+fn the_grace_begins_when_the_registry_has_been_told() {
+    let fleet = Fleet::start();
+    let origin = named("1");
+    let mut mesher = provider(&fleet, &origin, "1s", "20s");
+    fleet.center.plan("DELETE", "/instances/", Fault::Unavailable, 3);
+    mesher.terminate();
+    wait_until("the instance to be gone", PATIENCE, || {
+        fleet.center.with(|fake, _| fake.instances_of(SERVICE)) == 0
+    });
+    let told = Instant::now();
+    assert_eq!(code(mesher.wait(PATIENCE)), 0);
+    assert!(told.elapsed() > Duration::from_millis(900), "peers had {:?}", told.elapsed());
+}
+
+#[test]
+fn a_registry_that_is_gone_does_not_hold_up_the_end_for_long() {
+    let fleet = Fleet::start();
+    let origin = named("1");
+    let mut mesher = provider(&fleet, &origin, "100ms", "20s");
+    fleet.center.plan("DELETE", "/instances/", Fault::Hang, usize::MAX);
+    let mut kept = Client::connect(mesher.conf().incoming);
+    let begun = Instant::now();
+    mesher.terminate();
+    wait_for_withdrawal(&fleet);
+    assert_eq!(kept.get(SERVICE, "/").header("connection"), None, "peers cannot know yet");
+    assert_eq!(code(mesher.wait(PATIENCE)), 0);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    mesher.wait_for_output("still registered");
+}
+
+#[test]
+fn a_second_interrupt_ends_it_at_once_whatever_it_waits_for() {
+    let fleet = Fleet::start();
+    let gate = Gate::default();
+    let origin = holding(&gate);
+    let mut mesher = provider(&fleet, &origin, LONG, "20s");
+    let mut slow = Client::connect(mesher.conf().incoming);
+    slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_until("the slow request", PATIENCE, || gate.waiting() == 1);
+    fleet.center.plan("DELETE", "/instances/", Fault::Hang, usize::MAX);
+    mesher.terminate();
+    wait_for_withdrawal(&fleet);
+    mesher.signal(Signal::INT);
+    assert_eq!(code(mesher.wait(Duration::from_secs(2))), 5);
+    gate.open();
+}
+
+#[test]
+fn an_interrupt_of_an_idle_drain_is_no_failure() {
+    let fleet = Fleet::start();
+    let origin = named("1");
+    let mut mesher = provider(&fleet, &origin, LONG, "20s");
+    mesher.terminate();
+    wait_for_withdrawal(&fleet);
+    mesher.signal(Signal::INT);
+    assert_eq!(code(mesher.wait(Duration::from_secs(2))), 0);
+}
+
+/// A load through a pair while one of two providers ends in the way given; nothing may fail.
+#[track_caller]
+fn takes_over(driver: Driver, end: impl Fn(&Fleet, &mut Mesher)) {
+    let fleet = Fleet::start_on(driver);
+    let (one, two) = (named("1"), named("2"));
+    let mut first = provider(&fleet, &one, "1s", "20s");
+    let second = fleet.provider(&two);
+    let caller = fleet.caller();
+    call(&caller, SERVICE);
+    wait_for_endpoints(&caller, SERVICE, &[first.conf().incoming, second.conf().incoming]);
+    let load = Load::start(caller.conf().outgoing, &format!("http://{SERVICE}/sayhello/peter"), 300);
+    load.wait_for_answers(200);
+    assert!(one.requests() > 50 && two.requests() > 50, "{} and {}", one.requests(), two.requests());
+    end(&fleet, &mut first);
+    let taken_over = two.requests();
+    load.wait_for_answers(200);
+    assert!(two.requests() > taken_over + 150);
+    let answered = load.answered();
+    let failures = load.finish();
+    assert!(failures.is_empty(), "{} of {answered} failed, first {:?}", failures.len(), &failures[..1]);
+}
+
+#[test]
+fn a_load_sees_nothing_of_a_provider_that_is_stopped() {
     on_both_drivers(|driver| {
-        let service = Hand::listen();
-        let conf = timed(caller_conf(driver, &[("orders", &[service.address()])]), "0", LONG);
-        let mut mesher = Start::new(conf).ready();
-        let (mut loading, mut sending) = (mesher.connect(), mesher.connect());
-        loading.send(GET);
-        let (mut down, _) = service.accept_request();
-        down.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
-        loading.read_through(b"half\r\n");
-        sending.send("POST http://orders/ HTTP/1.1\r\nHost: orders\r\nContent-Length: 8\r\n\r\nhalf");
-        let (mut up, _) = service.accept_request();
-        up.read_through(b"half");
-        mesher.terminate();
-        wait_until("the listeners to close", PATIENCE, || {
-            Client::try_connect(mesher.conf().outgoing).is_err()
+        takes_over(driver, |fleet, first| {
+            first.terminate();
+            wait_for_withdrawal(fleet);
+            fleet.settle();
+            assert_eq!(code(first.wait(PATIENCE)), 0);
         });
-        down.send("4\r\nrest\r\n0\r\n\r\n");
-        loading.read_through(b"4\r\nrest\r\n0\r\n\r\n");
-        sending.send("rest");
-        up.read_through(b"rest");
-        up.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        assert_eq!(sending.read_response().text(), "ok");
-        assert_eq!(code(mesher.wait(PATIENCE)), 0);
     });
 }
 
 #[test]
-fn what_is_not_finished_in_time_is_cut_and_the_exit_code_says_so() {
+fn a_load_sees_nothing_of_a_provider_whose_end_the_registry_does_not_tell() {
     on_both_drivers(|driver| {
-        let (origin, gate) = held();
-        let mut mesher = draining(driver, &origin, "0", "300ms");
-        let mut busy = mesher.connect();
-        busy.send(GET);
-        wait_until("the request to wait", PATIENCE, || gate.waiting() == 1);
-        mesher.terminate();
-        assert_eq!(code(mesher.wait(PATIENCE)), 5);
-        assert!(busy.is_ended(), "no answer is made up");
-        assert!(mesher.output().contains("cutting the connections that are still open"));
-        gate.open();
-    });
-}
-
-#[test]
-fn an_interrupt_drains_for_a_short_time_and_a_second_one_ends_at_once() {
-    on_both_drivers(|driver| {
-        let (origin, gate) = held();
-        let mut mesher = draining(driver, &origin, "30s", LONG);
-        let mut busy = mesher.connect();
-        busy.send(GET);
-        wait_until("the request to wait", PATIENCE, || gate.waiting() == 1);
-        mesher.signal(Signal::INT);
-        wait_for_drain(&mesher);
-        assert!(mesher.exited().is_none());
-        let begun = Instant::now();
-        mesher.signal(Signal::INT);
-        assert_eq!(code(mesher.wait(PATIENCE)), 5, "a request was cut");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert!(busy.is_ended());
-        gate.open();
-    });
-}
-
-#[test]
-fn an_interrupt_with_nothing_in_flight_ends_with_0() {
-    on_both_drivers(|driver| {
-        let origin = Origin::answering("ok");
-        let mut mesher = draining(driver, &origin, "0", LONG);
-        mesher.signal(Signal::INT);
-        assert_eq!(code(mesher.wait(PATIENCE)), 0);
-    });
-}
-
-#[test]
-fn it_is_deregistered_before_anything_else_happens() {
-    on_both_drivers(|driver| {
-        let origin = Origin::answering("ok");
-        let mesher = draining(driver, &origin, LONG, LONG);
-        let registration = || mesher.admin("/ready?verbose").unwrap().text().to_owned();
-        wait_until("the registration", PATIENCE, || registration().contains("\"registered\": \"file\""));
-        mesher.terminate();
-        wait_until("answers to say close", PATIENCE, || {
-            mesher.connect().ask(GET).header("connection") == Some("close")
+        takes_over(driver, |_, first| {
+            first.terminate();
+            assert_eq!(code(first.wait(PATIENCE)), 0);
         });
-        assert!(registration().contains("\"registration\": \"absent\""), "{}", registration());
+    });
+}
+
+#[test]
+fn a_load_sees_nothing_of_a_provider_that_crashes() {
+    on_both_drivers(|driver| {
+        takes_over(driver, |_, first| first.kill());
     });
 }

@@ -7,12 +7,18 @@ mod cli; // flags, variables, subcommands, exit codes
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
 mod demo; // what a new user tries first
-mod drain; // the end, in order
+mod drain; // the orderly end: deregistered, announced, nothing lost
+mod faulty_origins; // what clients see of origins that break the rules
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
 mod pair; // sidecars that call each other, instances that come and go
+mod probes; // public cases against the whole
 mod provider; // what other sidecars send to the local service
+mod readme; // the README is true
 mod registry_file; // the registry in a file, and its changes
+mod servicecenter; // found and registered through service-center, in good times and bad
+mod shutdown; // the orderly end, for what the local service sends
 mod support;
+mod tidy; // rules of the repository
 mod tunnels; // upgrades and CONNECT

@@ -110,8 +110,9 @@ impl Config {
         self.raw(key).map(|entry| entry.origin.clone()).unwrap_or_default()
     }
 
-    /// Everything below a prefix, by the rest of its key, sorted.
+    /// Everything below a prefix, given without the dot at its end, by the rest of its key, sorted.
     pub fn under<'c>(&'c self, prefix: &str) -> impl Iterator<Item = (&'c str, &'c Entry)> + use<'c> {
+        debug_assert!(!prefix.ends_with('.'), "nothing lies below {prefix}.");
         let prefix = format!("{prefix}.");
         let from = (Bound::Included(prefix.clone()), Bound::Unbounded);
         let entries = self.0.entries.range::<String, _>(from);

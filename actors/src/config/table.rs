@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Known] = &[
     not_served("mesher.ingress.rule.http"),
 
     // mesher's own.
-    served("mesher.shards", Integer(1, 1024), ""),
+    served("mesher.shards", Integer(1, 256), ""),
     served("mesher.service.host", Ip, "127.0.0.1"),
     served("mesher.state.dir", Text, ""),
     served("mesher.drain.graceSeconds", Duration(Seconds), "5"),

@@ -505,11 +505,14 @@ fn a_control_plane_on_its_own_thread_registers_withdraws_and_stops() {
     let (_shard, port) = pair();
     let control = Control::start(settings(live), vec![port]).unwrap();
     let life = lives.recv_timeout(EVER).unwrap();
-    assert_eq!(control.withdraw(EVER), Ok(()), "nothing was announced");
+    assert_eq!(control.withdraw().recv_timeout(EVER), Ok(Ok(())), "nothing was announced");
     control.announce(registration());
     assert!(matches!(life.commands.recv_timeout(EVER), Ok(Command::Register(_))));
-    let why = control.withdraw(Duration::from_millis(1)).unwrap_err();
-    assert_eq!(why, "the registry has not answered within 1 ms");
+    let outcome = control.withdraw();
+    let Ok(Command::Withdraw(done)) = life.commands.recv_timeout(EVER) else { panic!("no withdrawal") };
+    assert!(outcome.is_empty(), "the registry has not answered yet");
+    done.send(Err("no".to_owned())).unwrap();
+    assert_eq!(outcome.recv_timeout(EVER), Ok(Err("no".to_owned())));
     let status = control.status();
     control.stop();
     assert_eq!(status.readiness(), ["the control plane has stopped"]);

@@ -91,6 +91,10 @@ fn version(peer: &Peer) -> Result<String, String> {
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
     let line = line.filter(|_| output.status.success());
-    line.map(str::to_owned)
+    // `nginx version: nginx/1.22.1`, `HAProxy version 2.6.12 ...`, `/usr/bin/envoy  version: ...`
+    let version = line
+        .map(|line| line.split_once("version").map_or(line, |(_, rest)| rest.trim_start_matches([':', ' '])));
+    version
+        .map(str::to_owned)
         .ok_or_else(|| format!("{}: `{} {argument}` tells no version", peer.name, peer.program.display()))
 }

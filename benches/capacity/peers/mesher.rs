@@ -16,7 +16,8 @@ pub(super) fn prepare(
     write(dir, "chassis.yaml", &chassis(address, admin))?;
     write(dir, "microservice.yaml", "servicecomb:\n  service:\n    name: capacity\n    version: 0.0.1\n")?;
     write(dir, "registry.yaml", &registry(site.origin))?;
-    let path = write(dir, "mesher.yaml", &format!("{TIMEOUTS}{settings}"))?;
+    let limit = format!("mesher.limit.connections: {}\n", site.connections);
+    let path = write(dir, "mesher.yaml", &format!("{TIMEOUTS}{limit}{settings}"))?;
     let shards = site.shards.to_string();
     let request = format!("GET /ready HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
     Ok(Launch {

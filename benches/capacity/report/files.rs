@@ -1,6 +1,7 @@
 //! Files to keep: JSON, `.hgrm` and SVG.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::axis::Scale;
@@ -12,14 +13,18 @@ use crate::load::Load;
 /// Nanoseconds in a millisecond.
 const MS: f64 = 1e6;
 
-/// Writes everything into `dir`, which is made if needed.
+/// The figures; a directory that has this file is one of ours.
+const JSON: &str = "capacity.json";
+
+/// Writes everything into `dir`, which is made if needed, in place of what an earlier run left there.
 ///
 /// # Errors
 /// The file that could not be written, and why.
 pub(crate) fn write(results: &Results, dir: &Path) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    clear(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let json = serde_json::to_string_pretty(results).map_err(|error| error.to_string())?;
-    put(dir, "capacity.json", &json)?;
+    put(dir, JSON, &json)?;
     for series in results.series.iter().filter(|series| !series.latencies.is_empty()) {
         put(dir, &format!("{}-{}.hgrm", series.load, series.peer), &hgrm::text(&series.latencies, MS))?;
     }
@@ -29,6 +34,20 @@ pub(crate) fn write(results: &Results, dir: &Path) -> Result<(), String> {
     if results.loads.iter().any(|load| load.sweep) {
         put(dir, "throughput-p50.svg", &throughput(results, "p50", |figures| figures.p50_us).svg())?;
         put(dir, "throughput-p99.svg", &throughput(results, "p99", |figures| figures.p99_us).svg())?;
+    }
+    Ok(())
+}
+
+/// Removes the curves of an earlier run: beside those of this one they would be taken for its own.
+fn clear(dir: &Path) -> io::Result<()> {
+    if !dir.join(JSON).exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "hgrm" || extension == "svg") {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }

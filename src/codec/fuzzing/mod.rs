@@ -5,12 +5,16 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "test support"
 )]
 
 mod naive;
+mod sequence;
+
+pub use sequence::fuzz_response_sequence;
 
 use super::{
     Body, Forwarded, Framing, Limits, Outgoing, Parse, Reject, RequestHead, RequestKind, ResponseHead,
@@ -368,6 +372,11 @@ mod tests {
     #[test]
     fn the_seeds_of_chunked_bodies_hold() {
         replay("chunked_body", fuzz_chunked_body);
+    }
+
+    #[test]
+    fn the_seeds_of_response_sequences_hold() {
+        replay("response_sequence", fuzz_response_sequence);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What the tests of the whole binary share: peers to talk to it, and a way to start and watch it.
 //!
 //! - [`conf`] writes a configuration directory, [`process`] runs the binary on it;
-//! - [`mesh`] starts the usual sidecars, on each I/O driver;
-//! - [`client`] speaks raw HTTP/1.1 to it, [`origin`] is a scripted service behind it, [`hand`] one that is played by
-//!   hand;
+//! - [`mesh`] starts the usual sidecars, on each I/O driver; [`fleet`] is a service-center with sidecars around it;
+//! - [`client`] speaks raw HTTP/1.1 to it, [`load`] calls it at a steady rate;
+//! - [`origin`] is a scripted service behind it, [`hand`] one that is played by hand;
 //! - [`servicecenter`] is a service-center with a clock one can move, [`replay`] holds it to recordings;
 //! - [`net`] finds free addresses, [`wait`] waits for conditions: nothing else here may pause;
 //! - [`server`] and [`wire`] are what the peers have in common.
@@ -13,7 +13,9 @@
 
 pub(crate) mod client;
 pub(crate) mod conf;
+pub(crate) mod fleet;
 pub(crate) mod hand;
+pub(crate) mod load;
 pub(crate) mod mesh;
 pub(crate) mod net;
 pub(crate) mod origin;

@@ -232,8 +232,10 @@ impl Gate {
     pub(crate) fn pass(&self) {
         let mut state = self.state.0.lock().unwrap();
         state.waiting += 1;
-        let (mut state, _) = self.state.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap();
+        let (mut state, late) =
+            self.state.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap();
         state.waiting -= 1;
+        assert!(!late.timed_out(), "waited {PATIENCE:?} in vain at a gate");
     }
 }
 

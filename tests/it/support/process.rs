@@ -1,6 +1,7 @@
 //! The real binary as a child process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -173,6 +174,26 @@ impl Mesher {
         let mut client = Client::try_connect(self.conf.admin).ok()?;
         client.try_send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).ok()?;
         client.try_read_response_to("GET").ok()
+    }
+
+    /// What `/ready?verbose` says; null while it does not answer.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        self.admin("/ready?verbose").map_or_else(Default::default, |response| {
+            serde_json::from_slice(&response.body).expect("the status is no JSON")
+        })
+    }
+
+    /// The addresses it calls for a service.
+    pub(crate) fn endpoints(&self, service: &str) -> Vec<SocketAddr> {
+        let status = self.status();
+        let listed = status["details"]["services"][service]["endpoints"].as_array().cloned();
+        let read = |endpoint: &serde_json::Value| endpoint.as_str().and_then(|text| text.parse().ok());
+        listed.unwrap_or_default().iter().map(|endpoint| read(endpoint).expect("no address")).collect()
+    }
+
+    /// Id under which it is registered, if it is.
+    pub(crate) fn instance_id(&self) -> Option<String> {
+        self.status()["details"]["registration"]["registered"].as_str().map(str::to_owned)
     }
 
     /// The value of a metric, given by its name and labels as they are written.

@@ -36,6 +36,13 @@ pub(crate) fn look_for<T>(deadline: Duration, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Lets time pass up to `at`, for those who do something at a certain pace.
+pub(crate) fn pause_until(at: Instant) {
+    while let Some(left) = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

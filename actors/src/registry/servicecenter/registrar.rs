@@ -163,11 +163,13 @@ impl Registrar {
         }
     }
 
-    /// Service-center is back: try now what waits, and see whether the instance is still there.
+    /// Service-center is back: try now what waits, and see whether the instance is still there, as soon as it says
+    /// so truly.
     pub(super) fn hurry(&mut self, now: Instant) {
+        let settled = self.created_at.map_or(now, |at| at + SETTLE);
         match self.step {
             Step::Idle | Step::Remove { .. } => {}
-            Step::Alive if self.created_at.is_some_and(|at| at + SETTLE > now) => {}
+            Step::Alive => self.due = self.due.min(settled.max(now)),
             _ => self.due = self.due.min(now),
         }
     }
@@ -609,6 +611,15 @@ mod tests {
         bench.expect(0, "Heartbeat", refused(Code::NO_INSTANCE));
         bench.expect(3, "Heartbeat", refused(Code::NO_INSTANCE));
         bench.expect(0, "Confirm", Ok(None));
+    }
+
+    #[test]
+    fn a_service_center_that_is_back_is_asked_for_the_instance_once_it_tells_the_truth() {
+        let mut bench = Bench::registered();
+        bench.registrar.hurry(bench.now);
+        bench.expect(3, "Heartbeat", Ok(None));
+        bench.registrar.hurry(bench.now);
+        bench.expect(0, "Heartbeat", Ok(None));
     }
 
     #[test]

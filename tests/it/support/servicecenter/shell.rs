@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     Unavailable,
     /// 200 with nothing in it, as after a panic in a handler.
     Empty,
+    /// 200 with these bytes instead of the answer.
+    Garbage(&'static [u8]),
     /// The connection is closed in order after so many bytes of the answer.
     Cut(usize),
     /// The connection is reset after so many bytes of the answer.
@@ -146,6 +148,23 @@ impl Shell {
         let result = use_it(&mut state.fake, now_ms);
         self.shared.changed.notify_all();
         result
+    }
+
+    /// Calls the first node as somebody else does, without a socket and unseen by [`Self::seen`]; `path` is what
+    /// stands behind `/v4/default/registry/`.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Response {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let request = Request {
+            method: method.into(),
+            path: format!("/v4/default/registry/{path}"),
+            query: query.into(),
+            headers: Vec::new(),
+            body: body.into(),
+        };
+        match self.with(|fake, now_ms| fake.handle(0, &request, now_ms)) {
+            Answer::Response(response) => response,
+            other => panic!("{method} {path} was answered with {other:?}"),
+        }
     }
 
     /// Lets the clock go on; everything due on the way happens at its time.
@@ -292,6 +311,7 @@ impl Shared {
                 state = self.changed.wait_timeout_while(state, patience, waits).expect("the fake panicked").0;
             }
             Some(Fault::Unavailable) => return Answer::Response(unavailable()),
+            Some(Fault::Garbage(body)) => return Answer::Response(ok_with(body)),
             Some(Fault::Empty) => state.fake.panic_on(&request.path),
             Some(Fault::Cut(_) | Fault::Reset(_)) | None => {}
         }
@@ -421,6 +441,14 @@ fn encode(response: &Response, head_only: bool) -> Vec<u8> {
     }
     bytes.extend(b"0\r\n\r\n");
     bytes
+}
+
+/// An answer that is in order but for what it says.
+fn ok_with(body: &[u8]) -> Response {
+    let headers =
+        [("Content-Type", "application/json; charset=UTF-8"), ("Content-Length", &body.len().to_string())];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Response { status: 200, reason: "OK", headers, body: body.to_vec() }
 }
 
 /// What the real server says when its store does not answer.

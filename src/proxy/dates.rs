@@ -1,0 +1,31 @@
+//! The time of day for `Date` fields, written once a second.
+
+use std::cell::Cell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::codec::{DateText, imf_fixdate};
+
+/// The last second that was asked for, and its text. Asking reads the clock, and writes only in a new second.
+#[derive(Debug)]
+pub struct Dates {
+    second: Cell<u64>,
+    text: Cell<DateText>,
+}
+
+impl Default for Dates {
+    fn default() -> Self {
+        Self { second: Cell::new(0), text: Cell::new(imf_fixdate(0)) }
+    }
+}
+
+impl Dates {
+    /// Now, as a `Date` field has it.
+    #[must_use]
+    pub fn now(&self) -> DateText {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.second.replace(second) != second {
+            self.text.set(imf_fixdate(second));
+        }
+        self.text.get()
+    }
+}
