@@ -1,7 +1,7 @@
 //! Connections to upstreams: made, kept for reuse, let go.
 //!
-//! Pools belong to a shard and are never shared. [`pool`] is the bookkeeping, pure and generic over what a
-//! connection is; [`connections`] applies it to sockets.
+//! Pools belong to a shard and are never shared. `pool` is the bookkeeping, pure and generic over what a
+//! connection is; `connections` applies it to sockets.
 
 mod connections;
 mod pool;

@@ -9,8 +9,11 @@ mod faulty_origins; // what clients see of origins that break the rules
 mod fixtures; // the fake service-center behaves as the real one did
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
+mod pair; // sidecars that call each other, instances that come and go
 mod probes; // public cases against the whole
+mod provider; // what other sidecars send to the local service
 mod readme; // the README is true
+mod registry_file; // the registry in a file, and its changes
 mod servicecenter; // found and registered through service-center, in good times and bad
 mod support;
 mod tidy; // rules of the repository

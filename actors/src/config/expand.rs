@@ -6,7 +6,7 @@
 /// Bytes of one value after expansion; a value in a file cannot be longer than the file either.
 pub(super) const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
-/// Expands every reference of a value and trims the result. `None` if it grows beyond [`EXPANDED_BYTES_MAX`].
+/// Expands every reference of a value and trims the result. `None` if it grows beyond `EXPANDED_BYTES_MAX`.
 /// What only looks like a reference (`${NAME}` without `||`) stays as it is.
 #[must_use]
 pub fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {

@@ -172,7 +172,7 @@ impl Found {
     }
 }
 
-/// Reads a text file of at most [`FILE_BYTES_MAX`].
+/// Reads a text file of at most `FILE_BYTES_MAX`.
 ///
 /// # Errors
 /// What kept it from being read, and at which byte it stops being UTF-8.

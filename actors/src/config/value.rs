@@ -152,7 +152,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `1h2m3.5s`, or a bare number of `unit`; at most [`SECONDS_MAX`].
+/// `1h2m3.5s`, or a bare number of `unit`; at most `SECONDS_MAX`.
 #[must_use]
 pub fn duration(text: &str, unit: Unit) -> Option<Duration> {
     let mut rest = text.trim();

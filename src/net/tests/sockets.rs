@@ -230,6 +230,8 @@ fn expecting_nothing_yet_loses_nothing_that_is_there() {
 
 #[test]
 fn reading_and_writing_wait_in_different_tasks() {
+    // More than both sockets' buffers ever take (tcp_wmem and tcp_rmem reach some 40 MiB at most).
+    const PIECES: usize = 1024;
     on_both(|driver| {
         on_shard(driver, async || {
             let listener = Listener::adopt(bind(loopback(), false).unwrap()).unwrap();
@@ -243,20 +245,20 @@ fn reading_and_writing_wait_in_different_tasks() {
             let written = Rc::new(Cell::new(0));
             let total = written.clone();
             spawn(async move {
-                for _ in 0..64 {
+                for _ in 0..PIECES {
                     write_all(&writer, &[7; 65536]).await.unwrap();
                     total.set(total.get() + 65536);
                 }
             });
             sleep(Duration::from_millis(5)).await;
-            assert!(written.get() < 64 * 65536, "the buffers are full");
+            assert!(written.get() < PIECES * 65536, "the buffers are full");
             write_all(&peer, b"byte").await.unwrap();
             until("the reader's wake-up", || read_bytes.get() == 4).await;
             let mut received = 0;
-            while received < 64 * 65536 {
+            while received < PIECES * 65536 {
                 received += read(&peer, &mut [0; 65536]).await.unwrap();
             }
-            until("the writer's end", || written.get() == 64 * 65536).await;
+            until("the writer's end", || written.get() == PIECES * 65536).await;
         });
     });
 }

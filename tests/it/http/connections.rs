@@ -7,7 +7,7 @@ use super::super::support::client::Client;
 use super::super::support::hand::Hand;
 use super::super::support::mesh::{caller, caller_conf, on_both_drivers};
 use super::super::support::origin::{Gate, Origin, Reply};
-use super::super::support::process::{Mesher, Start};
+use super::super::support::process::Start;
 use super::super::support::wait::{PATIENCE, wait_until};
 
 const GET: &str = "GET http://orders/ HTTP/1.1\r\nHost: orders\r\n\r\n";
@@ -198,14 +198,9 @@ fn pooled_connections_that_have_died_cost_no_request() {
         }
         assert_eq!(mesher.connect().ask(GET).text(), "ok");
         origin.close_connections();
-        wait_until("mesher to learn of it", PATIENCE, || upstream_open(&mesher) == 0);
+        mesher.wait_until_upstream_open(0);
         assert_eq!(mesher.connect().ask(post).text(), "ok", "known to be closed before it is used");
     });
-}
-
-/// Connections to services that mesher has open, as its metrics say.
-fn upstream_open(mesher: &Mesher) -> u64 {
-    mesher.metric_of("mesher_connections", "side=\"upstream\"")
 }
 
 #[test]

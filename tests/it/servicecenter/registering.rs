@@ -42,7 +42,8 @@ fn a_sidecar_registers_its_service_and_instance_as_mesher_did() {
         .set("chassis.yaml", "region.availableZone", "az1")
         .set("microservice.yaml", "servicecomb.service.hostname", "node1")
         .set("microservice.yaml", "servicecomb.service.instanceProperties.shelf", "top");
-    let mesher = fleet.provider_with(&origin, conf);
+    let ports = format!("--service-ports=rest:{}", origin.address().port());
+    let mesher = fleet.registered(Start::new(conf).arg(ports).env("HOSTING_SERVER_IP", "10.0.0.9"));
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         sent(&fleet, "POST", "/microservices"),
@@ -56,7 +57,7 @@ fn a_sidecar_registers_its_service_and_instance_as_mesher_did() {
         sent(&fleet, "POST", "/instances"),
         json!({ "instance": {
             "instanceId": mesher.instance_id(), "endpoints": [format!("rest://{}", mesher.conf().incoming)],
-            "hostName": "node1", "status": "UP", "properties": { "shelf": "top" },
+            "hostName": "node1", "status": "UP", "properties": { "shelf": "top", "nodeIP": "10.0.0.9" },
             "healthCheck": { "mode": "push", "interval": 30, "times": 3 },
             "dataCenterInfo": { "name": "r1", "region": "r1", "availableZone": "az1" },
         }})

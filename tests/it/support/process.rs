@@ -171,6 +171,14 @@ impl Mesher {
         wait_until(&format!("{name} to be {value}"), PATIENCE, || self.metric(name) == value);
     }
 
+    /// Waits until so many connections to services are open.
+    #[track_caller]
+    pub(crate) fn wait_until_upstream_open(&self, count: u64) {
+        wait_until(&format!("{count} connections to services"), PATIENCE, || {
+            self.metric_of("mesher_connections", "side=\"upstream\"") == count
+        });
+    }
+
     /// Memory of the process that is in RAM.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).expect("it has ended");

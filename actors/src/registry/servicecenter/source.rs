@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
         }
         let state = self.registrar.state();
         if state != self.reported {
-            info!(?state, "our registration with service-center changed");
+            debug!(?state, "our registration with service-center changed");
             self.reported = state.clone();
             if state == RegistrationState::Absent {
                 self.reach.note(Work::Registering, None);

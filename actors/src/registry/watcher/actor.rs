@@ -190,6 +190,7 @@ impl Watcher {
                 match state {
                     RegistrationState::Registered(id) if changed => info!(%id, "registered"),
                     RegistrationState::Pending(Some(why)) if changed => warn!(%why, "not registered yet"),
+                    RegistrationState::Absent if changed => info!("no longer registered"),
                     _ => {}
                 }
             }
