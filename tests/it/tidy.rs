@@ -37,7 +37,7 @@ const PARSERS: [(&str, &str); 6] = [
     ("src/codec/chunked.rs", "chunked_body"),
     ("src/codec/trailers.rs", "chunked_body"),
     ("src/codec/body.rs", "split_invariance"),
-    ("src/codec/body.rs", "response_sequence"),
+    ("src/codec/response.rs", "response_sequence"),
 ];
 
 /// Files of the repository, relative to its root.
