@@ -298,11 +298,10 @@ fn io_uring_that_is_demanded_and_refused_ends_with_3() {
 
 #[test]
 fn a_hang_up_reopens_the_log_and_ends_nothing() {
-    let conf = Conf::sidecar(CALLER).set("lager.yaml", "logWriters", "file,stdout").set(
-        "lager.yaml",
-        "logFile",
-        "logs/m.log",
-    );
+    let conf = Conf::sidecar(CALLER)
+        .set("mesher.yaml", "mesher.drain.graceSeconds", 0)
+        .set("lager.yaml", "logWriters", "file,stdout")
+        .set("lager.yaml", "logFile", "logs/m.log");
     let home = conf.path().to_str().unwrap().to_owned();
     let mut mesher = Start::new(conf).env("CHASSIS_HOME", &home).ready();
     let log = mesher.conf().path().join("logs/m.log");

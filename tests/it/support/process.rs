@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::client::Client;
 use super::conf::Conf;
@@ -128,10 +128,21 @@ impl Process {
         pages * rustix::param::page_size() as u64
     }
 
+    /// Leaves it only `more` file descriptors beyond those it has.
+    pub(crate) fn limit_file_descriptors(&self, more: u64) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it has ended").count() as u64;
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(open + more), maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("cannot limit file descriptors");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id");
-        kill_process(id, signal).expect("cannot signal mesher");
+        kill_process(self.pid(), signal).expect("cannot signal mesher");
     }
 
     /// Asks it to end, as a supervisor does.
@@ -256,8 +267,12 @@ impl DerefMut for Mesher {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        let output = self.output();
         if std::thread::panicking() {
-            eprintln!("--- mesher {} wrote:\n{}---", self.child.id(), self.output());
+            eprintln!("--- mesher {} wrote:\n{output}---", self.child.id());
+        } else {
+            // Whatever a test is about: nothing that it does may make mesher panic.
+            assert!(!output.contains("panicked at"), "mesher panicked:\n{output}");
         }
     }
 }
