@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use mesher_actors::snapshot::Failure;
 
 use super::dates::Dates;
+use super::drain::Drain;
 use super::forward::{self, Delivery};
 use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
@@ -42,6 +43,7 @@ pub struct Download<'a> {
     up: &'a Stream,
     limits: &'a Limits,
     dates: &'a Dates,
+    drain: &'a Drain,
     head: &'a mut ResponseHead,
     /// What the client has not taken yet.
     out: &'a mut Vec<u8>,
@@ -59,10 +61,10 @@ pub struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// Nothing has come yet. `delivery.keep_alive` is what the client and the shard wish; the response may end it.
+    /// Nothing has come yet. `delivery.keep_alive` is what the client wishes; the response or a shutdown may end it.
     pub fn new(
         (down, up): (&'a Stream, &'a Stream),
-        (limits, dates): (&'a Limits, &'a Dates),
+        (limits, dates, drain): (&'a Limits, &'a Dates, &'a Drain),
         head: &'a mut ResponseHead,
         out: &'a mut Vec<u8>,
         delivery: Delivery,
@@ -73,6 +75,7 @@ impl<'a> Download<'a> {
             up,
             limits,
             dates,
+            drain,
             head,
             out,
             sent: 0,
@@ -238,7 +241,8 @@ impl<'a> Download<'a> {
     fn begin(&mut self) {
         let form = self.delivery.form();
         let refuses = self.sending && (self.head.status() >= 400 || !self.head.keep_alive());
-        self.delivery.keep_alive &= !refuses && form.framing(self.head.framing()) != Framing::UntilClose;
+        let ends_by_itself = form.framing(self.head.framing()) != Framing::UntilClose;
+        self.delivery.keep_alive &= !refuses && ends_by_itself && self.drain.keeps_connections();
         forward::response(self.out, self.head, self.delivery, || self.dates.now());
         self.body = self.head.body(form);
         self.phase = Phase::Body;

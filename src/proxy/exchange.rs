@@ -75,7 +75,7 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let ctx = &down.ctx;
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
-    let wishes = Wishes::of(head, ctx);
+    let wishes = Wishes::of(head);
     let end = if ctx.stats.requests_in_flight.value() > down.terms().settings().requests_max {
         End::Reply(Reply::new(
             Failure::Overloaded,
@@ -95,7 +95,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
         }
         End::Reply(reply) => {
             // A body that was not read would be taken for the next request.
-            let keep = wishes.delivery.keep_alive && !head.framing().has_content();
+            let keep =
+                wishes.delivery.keep_alive && !head.framing().has_content() && ctx.drain.keeps_connections();
             let sent = answer(down, &reply, Wanted { close: !keep, ..wishes.wanted }).await;
             (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }
@@ -123,8 +124,8 @@ impl Drop for InFlight<'_> {
 }
 
 impl Wishes {
-    fn of(head: &RequestHead, ctx: &Context) -> Self {
-        let keep_alive = head.keep_alive() && ctx.drain.keeps_connections();
+    fn of(head: &RequestHead) -> Self {
+        let keep_alive = head.keep_alive();
         let kind = match head.method() {
             b"HEAD" => RequestKind::Head,
             b"CONNECT" => RequestKind::Connect,
@@ -346,7 +347,7 @@ impl Exchange<'_> {
         let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
         let terms = self.down.terms();
-        let shard = (&terms.settings().limits, &self.ctx.dates);
+        let shard = (&terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
         let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);

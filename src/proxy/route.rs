@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 
+use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
 
 use super::connection::Downstream;
 use super::context::Context;
+use super::forward;
 use crate::codec::{Known, RequestHead, Target};
 use crate::handler::destination::{self, Destination};
 use crate::handler::{Call, Chain, Decision, Invocation, Reply};
@@ -19,6 +21,10 @@ pub(super) async fn route(
     head: &RequestHead,
     call: &mut Call,
 ) -> Result<Option<u16>, Reply> {
+    if forward::hops_left(head) == Some(0) {
+        let why = "Max-Forwards is 0, so the request ends at mesher, which has no answer to it";
+        return Err(Reply::with_status(Failure::NoRoute, 501, why));
+    }
     match down.ingress.direction {
         Direction::Incoming => {
             call.target = Some(down.terms().local().target(head.header(Known::XForwardedPort))?);

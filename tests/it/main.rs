@@ -1,9 +1,12 @@
 //! Tests of the whole: one binary, a file a theme; `support` holds what the themes share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admin; // the admin interface tells what is so
 mod capacity; // the pure parts of the capacity bench
+mod cli; // flags, variables, subcommands, exit codes
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
+mod demo; // what a new user tries first
 mod drain; // the orderly end: deregistered, announced, nothing lost
 mod faulty_origins; // what clients see of origins that break the rules
 mod fixtures; // the fake service-center behaves as the real one did
@@ -16,6 +19,7 @@ mod readme; // the README is true
 mod registry_file; // the registry in a file, and its changes
 mod reload; // SIGHUP: the configuration read again
 mod servicecenter; // found and registered through service-center, in good times and bad
+mod shutdown; // the orderly end, for what the local service sends
 mod support;
 mod tidy; // rules of the repository
 mod tunnels; // upgrades and CONNECT

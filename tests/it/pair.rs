@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use super::support::client::Client;
+use super::support::conf::Conf;
 use super::support::hand::Hand;
-use super::support::mesh::{caller, caller_conf, on_both_drivers, provider};
+use super::support::mesh::{PROVIDER, caller, caller_conf, on_both_drivers, provider};
 use super::support::net::free_address;
 use super::support::origin::{Origin, Reply};
 use super::support::process::{Mesher, Start};
@@ -264,13 +265,19 @@ fn the_answer_of_an_instance_is_an_answer_whatever_its_status() {
 fn a_provider_that_drains_hands_over_to_another_without_a_failed_request() {
     on_both_drivers(|driver| {
         let services = ["one", "two"].map(Origin::answering);
-        let [leaving, staying] = services.each_ref().map(|service| provider(driver, service.address()));
+        let start = |conf: Conf, service: &Origin| {
+            let ports = format!("--service-ports=rest:{}", service.address().port());
+            Start::new(conf.driver(driver).set("mesher.yaml", "mesher.drain.graceSeconds", "500ms"))
+                .arg(ports)
+                .ready()
+        };
+        let [leaving, staying] = services.each_ref().map(|service| start(Conf::sidecar(PROVIDER), service));
         let addresses = [leaving.conf().incoming, staying.conf().incoming];
         let here = caller(driver, &[("orders", &addresses)]);
         let get = "GET http://orders/ HTTP/1.1\r\nHost: orders\r\n\r\n";
         let (mut client, mut after) = (here.connect(), 0);
-        leaving.terminate();
         let mut leaving = leaving;
+        leaving.terminate();
         // Requests go on all through the drain and for a while after its end.
         wait_until("the provider to be gone", PATIENCE, || {
             assert_eq!(client.ask(get).status, 200);

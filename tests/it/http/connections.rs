@@ -320,3 +320,22 @@ fn connections_of_all_shards_are_served() {
         assert_eq!(mesher.metric("mesher_downstream_accepted_total"), 30);
     });
 }
+
+#[test]
+fn without_file_descriptors_it_waits_and_goes_on_when_there_are_some() {
+    on_both_drivers(|driver| {
+        let origin = Origin::answering("ok");
+        let mesher = caller(driver, &[("orders", &[origin.address()])]);
+        let mut served = mesher.connect();
+        assert_eq!(served.ask(GET).text(), "ok");
+        mesher.limit_file_descriptors(4);
+        let clients: Vec<Client> = (0..20).map(|_| mesher.connect()).collect();
+        mesher.wait_for_output("not accepting connections for the moment");
+        assert_eq!(served.ask(GET).text(), "ok", "who is there already is served");
+        drop(clients);
+        wait_until("the next to be served", PATIENCE, || {
+            let mut next = mesher.connect();
+            next.try_send(GET).is_ok() && next.try_read_response_to("GET").is_ok_and(|r| r.status == 200)
+        });
+    });
+}

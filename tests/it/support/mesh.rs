@@ -1,12 +1,16 @@
 //! Sidecars as most tests need them, and running a behaviour on each I/O driver.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use mesher::net::{Driver, DriverChoice, preflight};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use super::conf::Conf;
 use super::process::{Mesher, Start};
 
+/// The system call that makes a ring; one number on every architecture.
+const IO_URING_SETUP: i64 = 425;
 /// Name of the service beside a calling sidecar.
 pub(crate) const CALLER: &str = "caller";
 /// Name of the service beside a providing sidecar.
@@ -54,4 +58,18 @@ pub(crate) fn provider(driver: Driver, service: SocketAddr) -> Mesher {
         service.ip().to_string(),
     );
     Start::new(conf).arg(format!("--service-ports=rest:{}", service.port())).ready()
+}
+
+/// Runs `start` on a thread whose child processes are refused io_uring, as in a container with the usual filter.
+#[track_caller]
+pub(crate) fn without_io_uring<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let filtered = || {
+        let refusal = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().cast_unsigned());
+        let rules = BTreeMap::from([(IO_URING_SETUP, vec![])]);
+        let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccomp filters know");
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).expect("a filter");
+        apply_filter(&BpfProgram::try_from(filter).expect("a program")).expect("cannot set a filter");
+        start()
+    };
+    std::thread::scope(|scope| scope.spawn(filtered).join().expect("failed without io_uring, see above"))
 }

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use super::client::Client;
 use super::conf::Conf;
@@ -28,10 +30,15 @@ const FOREIGN_VARIABLES: [&str; 8] = [
     "RUST_LOG",
 ];
 
-/// A running mesher. Dropping it kills it.
-pub(crate) struct Mesher {
+/// A running process of the binary. Dropping it kills it.
+pub(crate) struct Process {
     child: Child,
     output: Arc<Mutex<String>>,
+}
+
+/// A sidecar or gateway that runs on its own configuration.
+pub(crate) struct Mesher {
+    process: Process,
     conf: Conf,
 }
 
@@ -44,21 +51,15 @@ pub(crate) struct Start {
 impl Start {
     /// The sidecar that `conf` describes.
     pub(crate) fn new(conf: Conf) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mesher"));
-        for name in FOREIGN_VARIABLES {
-            command.env_remove(name);
-        }
-        command.arg("--config").arg(conf.mesher_yaml()).current_dir(conf.path());
+        let mut command = binary(conf.path());
+        command.arg("--config").arg(conf.mesher_yaml());
         Self { conf, command }
     }
 
     /// Starts another file than the one under test, which stands or points to it, say.
-    pub(crate) fn program(mut self, program: &std::path::Path) -> Self {
-        let mut command = Command::new(program);
-        command.args(self.command.get_args()).current_dir(self.conf.path());
-        for name in FOREIGN_VARIABLES {
-            command.env_remove(name);
-        }
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        let mut command = of_program(program, self.conf.path());
+        command.args(self.command.get_args());
         self.command = command;
         self
     }
@@ -76,13 +77,8 @@ impl Start {
     }
 
     /// Starts it and does not wait for anything.
-    pub(crate) fn spawn(mut self) -> Mesher {
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().expect("cannot start mesher");
-        let output = Arc::<Mutex<String>>::default();
-        capture(child.stdout.take().expect("stdout is piped"), &output);
-        capture(child.stderr.take().expect("stderr is piped"), &output);
-        Mesher { child, output, conf: self.conf }
+    pub(crate) fn spawn(self) -> Mesher {
+        Mesher { process: Process::spawn(self.command), conf: self.conf }
     }
 
     /// Starts it and waits until `/ready` of the admin says 200.
@@ -98,15 +94,21 @@ impl Start {
     }
 }
 
-impl Mesher {
-    /// Its configuration, whose files a test may change.
-    pub(crate) fn conf(&self) -> &Conf {
-        &self.conf
+impl Process {
+    /// Starts the binary with arguments, in a directory.
+    pub(crate) fn start(arguments: &[&str], directory: &Path) -> Self {
+        let mut command = binary(directory);
+        command.args(arguments);
+        Self::spawn(command)
     }
 
-    /// The same, to be changed while it runs.
-    pub(crate) fn conf_mut(&mut self) -> &mut Conf {
-        &mut self.conf
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cannot start mesher");
+        let output = Arc::<Mutex<String>>::default();
+        capture(child.stdout.take().expect("stdout is piped"), &output);
+        capture(child.stderr.take().expect("stderr is piped"), &output);
+        Self { child, output }
     }
 
     /// Its process id.
@@ -133,6 +135,64 @@ impl Mesher {
         wait_until(&format!("{text:?} in the output"), PATIENCE, || {
             self.output.lock().unwrap().contains(text)
         });
+    }
+
+    /// Memory of the process that is in RAM.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).expect("it has ended");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("not statm");
+        pages * rustix::param::page_size() as u64
+    }
+
+    /// Leaves it only `more` file descriptors beyond those it has.
+    pub(crate) fn limit_file_descriptors(&self, more: u64) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it has ended").count() as u64;
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(open + more), maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("cannot limit file descriptors");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id")
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("cannot signal mesher");
+    }
+
+    /// Asks it to end, as a supervisor does.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has it ended.
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("cannot ask for the exit status")
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait_for("mesher to end", deadline, || self.exited())
+    }
+
+    /// Ends it at once, as the kernel does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Mesher {
+    /// Its configuration, whose files a test may change.
+    pub(crate) fn conf(&self) -> &Conf {
+        &self.conf
+    }
+
+    /// The same, to be changed while it runs.
+    pub(crate) fn conf_mut(&mut self) -> &mut Conf {
+        &mut self.conf
     }
 
     /// A new connection as an application makes it.
@@ -203,54 +263,37 @@ impl Mesher {
         });
     }
 
-    /// Memory of the process that is in RAM.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).expect("it has ended");
-        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("not statm");
-        pages * rustix::param::page_size() as u64
-    }
-
-    /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("no process id");
-        kill_process(id, signal).expect("cannot signal mesher");
-    }
-
-    /// Asks it to end, as a supervisor does.
-    pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// Has it ended.
-    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("cannot ask for the exit status")
-    }
-
-    /// Waits until it has ended.
-    #[track_caller]
-    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
-        wait_for("mesher to end", deadline, || self.exited())
-    }
-
     /// Sends SIGTERM and waits; the exit code, or minus the signal that ended it.
     #[track_caller]
     pub(crate) fn stop(mut self) -> i32 {
         self.terminate();
         code(self.wait(PATIENCE))
     }
+}
 
-    /// Ends it at once, as the kernel does.
-    pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Mesher {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-impl Drop for Mesher {
+impl DerefMut for Mesher {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        let output = self.output();
         if std::thread::panicking() {
-            eprintln!("--- mesher {} wrote:\n{}---", self.child.id(), self.output());
+            eprintln!("--- mesher {} wrote:\n{output}---", self.child.id());
+        } else {
+            // Whatever a test is about: nothing that it does may make mesher panic.
+            assert!(!output.contains("panicked at"), "mesher panicked:\n{output}");
         }
     }
 }
@@ -261,12 +304,16 @@ pub(crate) fn code(status: ExitStatus) -> i32 {
 }
 
 /// Runs `mesher` with arguments to its end; exit code and output.
-pub(crate) fn run(arguments: &[&str], directory: &std::path::Path) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mesher"));
-    for name in FOREIGN_VARIABLES {
-        command.env_remove(name);
-    }
-    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+#[track_caller]
+pub(crate) fn run(arguments: &[&str], directory: &Path) -> (i32, String) {
+    run_with(arguments, directory, &[])
+}
+
+/// Runs `mesher` with arguments and environment variables to its end; exit code and output.
+#[track_caller]
+pub(crate) fn run_with(arguments: &[&str], directory: &Path, variables: &[(&str, &str)]) -> (i32, String) {
+    let mut command = binary(directory);
+    command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = KillOnDrop(command.spawn().expect("cannot start mesher"));
     let output = Arc::<Mutex<String>>::default();
@@ -280,6 +327,20 @@ pub(crate) fn run(arguments: &[&str], directory: &std::path::Path) -> (i32, Stri
     }
     let output = output.lock().unwrap().clone();
     (code(status), output)
+}
+
+/// The binary, in a directory and without the variables of the machine that steer it.
+fn binary(directory: &Path) -> Command {
+    of_program(Path::new(env!("CARGO_BIN_EXE_mesher")), directory)
+}
+
+fn of_program(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    for name in FOREIGN_VARIABLES {
+        command.env_remove(name);
+    }
+    command.current_dir(directory);
+    command
 }
 
 struct KillOnDrop(Child);
