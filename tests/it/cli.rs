@@ -178,7 +178,7 @@ fn config_shows_each_value_with_its_origin() {
 
 #[test]
 fn the_configuration_is_searched_in_the_order_that_the_help_tells() {
-    let named = ["flag", "conf-dir", "home", "here"].map(|name| Conf::sidecar(name));
+    let named = ["flag", "conf-dir", "home", "here"].map(Conf::sidecar);
     let [flag, conf_dir, home, here] = named.each_ref().map(Conf::path);
     let copy = |from: &Path, to: &Path| {
         std::fs::create_dir_all(to).unwrap();
