@@ -97,7 +97,9 @@ impl Process {
             let tasks = fs::read_dir(format!("/proc/{pid}/task"))
                 .map_err(|error| format!("process {pid}: {error}"))?;
             for task in tasks.flatten() {
-                usage.cpu_ns += on_cpu_ns(&task.path()).unwrap_or(0);
+                let (cpu_ns, waited_ns) = times_ns(&task.path()).unwrap_or((0, 0));
+                usage.cpu_ns += cpu_ns;
+                usage.waited_ns += waited_ns;
                 usage.switches += field(&task.path().join("status"), "voluntary_ctxt_switches:").unwrap_or(0);
             }
         }
@@ -142,6 +144,8 @@ impl Drop for Process {
 pub(crate) struct Usage {
     /// Nanoseconds on a CPU.
     pub(crate) cpu_ns: u64,
+    /// Nanoseconds ready to run while something else had the CPU.
+    pub(crate) waited_ns: u64,
     /// Times a thread went to sleep.
     pub(crate) switches: u64,
 }
@@ -152,14 +156,17 @@ impl Sub for Usage {
     fn sub(self, earlier: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            waited_ns: self.waited_ns.saturating_sub(earlier.waited_ns),
             switches: self.switches.saturating_sub(earlier.switches),
         }
     }
 }
 
-/// First number of the task's schedstat.
-fn on_cpu_ns(task: &Path) -> Option<u64> {
-    fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+/// On a CPU and waiting for one: the first two numbers of the task's schedstat.
+fn times_ns(task: &Path) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
 }
 
 /// The number after `name` at the start of a line.

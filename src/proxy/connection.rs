@@ -1,6 +1,6 @@
 //! A downstream connection: requests one after the other, from the first byte to the last.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -21,6 +21,10 @@ use crate::net::{self, Deadline, Stream, with_scratch};
 /// closed: closing at once would reset it and take the reply away from the client (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a connection that has carried no request yet is waited for when the shard closes. Who connected a moment
+/// ago is about to send, and what it sends may be something that must not be repeated elsewhere.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
+
 /// A client's connection and what goes with it for its whole life.
 pub struct Downstream {
     /// The socket.
@@ -35,6 +39,16 @@ pub struct Downstream {
     pub ctx: Rc<Context>,
     tunnel: OnceCell<Tunnel>,
     seat: Option<Seat>,
+    first_request: Cell<FirstRequest>,
+}
+
+/// What is known of the first request of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstRequest {
+    Awaited,
+    /// The shard closes, and waits [`FIRST_REQUEST_WAIT`] for it.
+    AwaitedShortly,
+    Came,
 }
 
 /// What came next on a connection.
@@ -55,6 +69,7 @@ pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Fut
         deadline: Deadline::new(),
         tunnel: OnceCell::new(),
         seat: Some(ctx.drain.enter()),
+        first_request: Cell::new(FirstRequest::Awaited),
         ingress,
         ctx,
     };
@@ -189,7 +204,7 @@ impl Downstream {
                 Poll::Pending => break,
             }
         }
-        if head.is_none() && self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+        if head.is_none() && self.ends_idle(cx) {
             return Poll::Ready(Arrived::End);
         }
         self.deadline.poll_expired(cx).map(|()| {
@@ -202,6 +217,18 @@ impl Downstream {
                 format!("the request head was not complete within {limit:?} (mesher.timeout.headerSeconds)"),
             ))
         })
+    }
+
+    /// True if the connection is to end since the shard closes and no request is on its way.
+    fn ends_idle(&self, cx: &TaskContext<'_>) -> bool {
+        if !self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+            return false;
+        }
+        if self.first_request.get() == FirstRequest::Awaited {
+            self.first_request.set(FirstRequest::AwaitedShortly);
+            self.deadline.arm(net::now() + FIRST_REQUEST_WAIT);
+        }
+        self.first_request.get() == FirstRequest::Came
     }
 
     /// Lets the client read the last reply before the connection is closed.

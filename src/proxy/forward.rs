@@ -40,6 +40,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         (None, Some(upstream)) => write::header(out, b"Host", upstream.to_string().as_bytes()),
         (host, _) => write::header(out, b"Host", host.unwrap_or_default()),
     }
+    let hops_left = hops_left(head);
     let (mut has_host, mut has_proto) = (false, false);
     for header in head.headers() {
         if header.hop_by_hop {
@@ -47,6 +48,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         }
         match header.known {
             // Written anew, above or below.
+            Known::MaxForwards if hops_left.is_some() => continue,
             Known::Host | Known::XForwardedFor | Known::TransferEncoding | Known::ContentLength => continue,
             Known::XCseContext if outgoing => continue,
             Known::XForwardedPort if outgoing && additions.port.is_some() => continue,
@@ -55,6 +57,9 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
             _ => {}
         }
         write::header(out, header.name, header.value);
+    }
+    if let Some(left) = hops_left {
+        write::number_header(out, b"Max-Forwards", left.saturating_sub(1));
     }
     forwarded_for(out, head, additions.peer);
     if let Some(host) = host.filter(|_| !has_host) {
@@ -76,6 +81,16 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
     }
     write::framing(out, head.framing());
     write::end(out);
+}
+
+/// How many hops a TRACE or OPTIONS may still take, if it says so; at zero it is not to be forwarded (RFC 9110 section
+/// 7.6.2). More than 64 bits are as good as none.
+#[must_use]
+pub fn hops_left(head: &RequestHead) -> Option<u64> {
+    let digits =
+        head.header(Known::MaxForwards).filter(|_| matches!(head.method(), b"TRACE" | b"OPTIONS"))?;
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
 /// The protocol that the client offers to change to, if that is passed on. `h2c` and TLS concern the hop to mesher
@@ -175,5 +190,47 @@ fn unframed(out: &mut Vec<u8>, head: &ResponseHead) {
         if !framing && !header.hop_by_hop {
             write::header(out, header.name, header.value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Limits, Parse};
+
+    fn forwarded(request: &str) -> (Option<u64>, String) {
+        let mut head = RequestHead::new();
+        head.buffer().extend_from_slice(request.as_bytes());
+        assert_eq!(head.parse(&Limits::default()), Ok(Parse::Complete));
+        let source = SourceContext::new("caller");
+        let upstream = Some(([127, 0, 0, 1], 8080).into());
+        let direction = Direction::Incoming;
+        let additions = Additions { direction, peer: "10.0.0.1", port: None, source: &source, upstream };
+        let mut out = Vec::new();
+        super::request(&mut out, &head, &additions);
+        (hops_left(&head), String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn a_request_that_names_no_host_is_given_that_of_the_upstream() {
+        let (_, text) = forwarded("GET / HTTP/1.0\r\n\r\n");
+        assert!(text.starts_with("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"), "{text}");
+        assert!(!text.contains("X-Forwarded-Host"), "the client named none: {text}");
+    }
+
+    #[test]
+    fn hops_are_counted_where_a_request_asks_for_it() {
+        let options = |value: &str| {
+            forwarded(&format!("OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: {value}\r\n\r\n"))
+        };
+        let (left, text) = options("7");
+        assert!(left == Some(7) && text.contains("\r\nMax-Forwards: 6\r\n"), "{text}");
+        assert_eq!(options("0").0, Some(0));
+        for unread in ["-1", "x", "99999999999999999999"] {
+            let (left, text) = options(unread);
+            assert!(left.is_none() && text.contains(&format!("\r\nMax-Forwards: {unread}\r\n")), "{text}");
+        }
+        let (left, text) = forwarded("GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n");
+        assert!(left.is_none() && text.contains("\r\nMax-Forwards: 0\r\n"), "no matter of ours: {text}");
     }
 }

@@ -1,9 +1,11 @@
 //! Finds the target of a request: the chain, run as often as it takes.
 
+use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
 
 use super::connection::Downstream;
 use super::context::Context;
+use super::forward;
 use crate::codec::{Known, RequestHead, Target};
 use crate::handler::destination::{self, Destination};
 use crate::handler::{Call, Decision, Invocation, Reply};
@@ -17,6 +19,10 @@ pub(super) async fn route(
     head: &RequestHead,
     call: &mut Call,
 ) -> Result<Option<u16>, Reply> {
+    if forward::hops_left(head) == Some(0) {
+        let why = "Max-Forwards is 0, so the request ends at mesher, which has no answer to it";
+        return Err(Reply::with_status(Failure::NoRoute, 501, why));
+    }
     match down.ingress.direction {
         Direction::Incoming => {
             call.target =

@@ -136,6 +136,26 @@ fn a_connection_that_still_waits_to_be_accepted_is_served() {
 }
 
 #[test]
+fn who_connected_in_the_last_moment_may_still_send_its_request() {
+    on_both_drivers(|driver| {
+        let fleet = Fleet::start_on(driver);
+        let origin = named("1");
+        let mut mesher = fleet.provider(&origin);
+        let mut quick = Client::connect(mesher.conf().incoming);
+        let silent = Client::connect(mesher.conf().incoming);
+        mesher.terminate();
+        wait_until("the listener to close", PATIENCE, || {
+            Client::try_connect(mesher.conf().incoming).is_err()
+        });
+        quick.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+        let response = quick.read_response();
+        assert_eq!((response.text(), response.header("connection")), ("1", Some("close")));
+        assert_eq!(code(mesher.wait(PATIENCE)), 0, "a silent one is not waited for long");
+        drop(silent);
+    });
+}
+
+#[test]
 fn the_grace_begins_when_the_registry_has_been_told() {
     let fleet = Fleet::start();
     let origin = named("1");

@@ -186,3 +186,16 @@ fn requests_that_others_label_invalid_are_refused_in_both_directions() {
         .collect();
     assert_eq!(accepted, ids(LEGAL_WITH_HOST));
 }
+
+#[test]
+fn a_request_whose_hops_are_used_up_does_not_reach_the_origin() {
+    let origin = Recorder::start();
+    let mesher = mesher(&origin, |conf| conf);
+    let ask = |hops: u32| {
+        let request = format!("OPTIONS * HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: {hops}\r\n\r\n");
+        play::play(mesher.conf().incoming, &[request.into_bytes()], false).answers[0].status
+    };
+    assert_eq!((ask(0), ask(1)), (501, 200));
+    let seen = origin.take();
+    assert_eq!((seen.len(), seen[0].all("max-forwards")), (1, vec![&b"0"[..]]));
+}

@@ -220,7 +220,7 @@ fn wrong_values_are_errors_all_at_once() {
         "admin: {enable: maybe}\nmesher:\n  shards: 0\n  service: {host: localhost}\nservicecomb:\n  protocols:\n    http: {listenAddress: ':30101'}\n  registry: {refreshInterval: soon, heartbeat: {mode: pingpong}}\nlogLevel: [INFO]\nlocalHealthCheck: rest\n",
         &[
             "E0201 1:17 `admin.enable`: expected true or false, found `maybe`",
-            "E0201 3:11 `mesher.shards`: expected a whole number from 1 to 1024, found `0`",
+            "E0201 3:11 `mesher.shards`: expected a whole number from 1 to 256, found `0`",
             "E0201 4:19 `mesher.service.host`: expected an ip address like 127.0.0.1, found `localhost`",
             "E0201 7:27 `servicecomb.protocols.http.listenAddress`: expected an ip address and a port like 127.0.0.1:30101, found `:30101`",
             "E0201 8:31 `servicecomb.registry.refreshInterval`: expected a duration like 30 (seconds) or 1m30s, found `soon`",

@@ -25,6 +25,8 @@ pub(crate) struct Figures {
     pub(crate) cpu_us: Option<f64>,
     /// Times a thread of the proxy went to sleep, a request.
     pub(crate) switches: Option<f64>,
+    /// Share of the time that the proxy was ready to run and something else had its CPU; 0 on a quiet machine.
+    pub(crate) waited: f64,
     /// How busy the machine was.
     pub(crate) load_average: f64,
 }
@@ -45,6 +47,7 @@ impl Figures {
             max_us: outcome.latencies.max() as f64 / 1e3,
             cpu_us: per_request(outcome.used.cpu_ns as f64 / 1e3),
             switches: per_request(outcome.used.switches as f64),
+            waited: outcome.used.waited_ns as f64 / outcome.elapsed.as_nanos() as f64,
             load_average,
         }
     }

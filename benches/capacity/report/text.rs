@@ -5,9 +5,12 @@ use std::fmt::Write;
 use super::figures::Figures;
 use super::results::{BASE, Results};
 use super::sizing::sizing;
-use super::statistics::Spread;
+use super::statistics::{Spread, median};
 use super::table::{Table, number};
 use crate::load::Load;
+
+/// The share of waiting that a quiet machine keeps below.
+const QUIET: f64 = 0.02;
 
 /// All tables, with what is needed to judge them.
 pub(crate) fn text(results: &Results, p99_ms: &[f64]) -> String {
@@ -18,7 +21,7 @@ pub(crate) fn text(results: &Results, p99_ms: &[f64]) -> String {
     if results.loads.iter().any(|load| load.sweep) {
         let _ = writeln!(
             out,
-            "\nsweep: p99 in ms by requests/s offered; `-` where it was not carried\n{}",
+            "\nsweep: p99 in ms by requests/s offered; `-` where a lower rate was already too much\n{}",
             sweep(results)
         );
     }
@@ -100,13 +103,26 @@ fn conditions(results: &Results) -> String {
     for (peer, version) in &results.peers {
         let _ = writeln!(out, "{peer}: {version}");
     }
-    let averages =
-        || results.series.iter().flat_map(|series| series.rounds.iter().flatten()).map(|f| f.load_average);
-    let (low, high) =
-        averages().fold((f64::INFINITY, 0.0_f64), |(low, high), load| (low.min(load), high.max(load)));
-    let _ =
-        writeln!(out, "load average while measuring: {low:.2} to {high:.2}; this bench alone makes up to 3");
-    let _ =
-        write!(out, "figures are medians over the rounds; x is the median of the rounds' ratios to {BASE}");
+    noise(&mut out, results);
+    out.push_str("figures are medians over the rounds; x is the median of the rounds' ratios to ");
+    out.push_str(BASE);
     out
+}
+
+fn noise(out: &mut String, results: &Results) {
+    let figures = || results.series.iter().flat_map(|series| series.rounds.iter().flatten());
+    let load = figures().fold(0.0_f64, |most, figures| most.max(figures.load_average));
+    let of_proxies = figures().filter(|figures| figures.cpu_us.is_some());
+    let waited = median(of_proxies.map(|figures| figures.waited)).unwrap_or(0.0);
+    let _ = writeln!(
+        out,
+        "load average up to {load:.1}, of which this bench makes up to 3; something else had the proxy's CPU {:.1} % \
+         of the time",
+        100.0 * waited
+    );
+    if waited > QUIET {
+        out.push_str(
+            "BUSY MACHINE: requests/s and latencies say little, CPU a request is off; run it again\n",
+        );
+    }
 }
