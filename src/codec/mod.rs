@@ -20,6 +20,7 @@ mod bytes;
 mod chunked;
 mod connection;
 mod date;
+mod first_bytes;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -39,6 +40,7 @@ pub mod write;
 pub use authority::Authority;
 pub use body::{Body, Forwarded, Outgoing};
 pub use date::{DateText, imf_fixdate};
+pub use first_bytes::FirstBytes;
 pub use framing::Framing;
 pub use head::{Header, HeaderLine, Parse, Span, Version};
 pub use limits::Limits;

@@ -13,8 +13,8 @@ use super::drain::Seat;
 use super::exchange::{self, After};
 use super::reply::Wanted;
 use super::terms::Terms;
-use super::tunnel::{self, TLS_HANDSHAKE, Tunnel};
-use crate::codec::{Parse, RequestHead};
+use super::tunnel::{self, Tunnel};
+use crate::codec::{FirstBytes, Parse, RequestHead};
 use crate::handler::Reply;
 use crate::net::{self, Deadline, Stream, with_scratch};
 
@@ -182,7 +182,7 @@ impl Downstream {
 
     /// What the bytes of a request head amount to; nothing yet while more are needed.
     fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
-        if self.tunnel().is_some() && head.buffer().first() == Some(&TLS_HANDSHAKE) {
+        if self.tunnel().is_some() && FirstBytes::of(head.buffer()) == FirstBytes::Tls {
             return Some(Arrived::Tls);
         }
         match head.parse(&self.terms.borrow().settings().limits) {

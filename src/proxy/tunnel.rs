@@ -23,9 +23,6 @@ use crate::handler::{Call, Reply, Target};
 use crate::net::{self, Stream, with_scratch};
 use crate::upstream::Connection;
 
-/// First byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
-pub(super) const TLS_HANDSHAKE: u8 = 0x16;
-
 /// The service that a client has connected to.
 #[derive(Debug)]
 pub(super) struct Tunnel {

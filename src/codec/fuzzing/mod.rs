@@ -17,8 +17,8 @@ mod sequence;
 pub use sequence::fuzz_response_sequence;
 
 use super::{
-    Body, Forwarded, Framing, Limits, Outgoing, Parse, Reject, RequestHead, RequestKind, ResponseHead,
-    Version, write,
+    Body, FirstBytes, Forwarded, Framing, Limits, Outgoing, Parse, Reject, RequestHead, RequestKind,
+    ResponseHead, Version, write,
 };
 
 /// Everything a head says, for comparison.
@@ -70,6 +70,26 @@ pub fn fuzz_response_head(data: &[u8]) {
     if let Ok(Some(facts)) = verdict {
         httparse_agrees_on_response(data, &facts);
         response_survives_writing(&facts, kind);
+    }
+}
+
+/// Arbitrary first bytes. What a longer beginning says never takes back what a shorter one has said; TLS and HTTP/2
+/// are nothing that the reader of requests would take.
+pub fn fuzz_first_bytes(data: &[u8]) {
+    let mut decided = FirstBytes::Undecided;
+    for end in 0..=data.len() {
+        let now = FirstBytes::of(&data[..end]);
+        assert!(decided == FirstBytes::Undecided || now == decided, "{decided:?} became {now:?}");
+        decided = now;
+    }
+    if matches!(decided, FirstBytes::Tls | FirstBytes::Http2) {
+        let mut head = RequestHead::new();
+        head.buffer().extend_from_slice(data);
+        assert_ne!(
+            head.parse(&Limits::default()),
+            Ok(Parse::Complete),
+            "{decided:?} was taken for a request"
+        );
     }
 }
 
@@ -357,6 +377,11 @@ mod tests {
         for seed in seeds {
             property(&std::fs::read(seed).unwrap());
         }
+    }
+
+    #[test]
+    fn the_seeds_of_first_bytes_hold() {
+        replay("first_bytes", fuzz_first_bytes);
     }
 
     #[test]
