@@ -36,7 +36,7 @@ use crate::supervisor::{Backoff, Report, Together, supervise};
 /// commands that repeat them all to a new source must fit into its channel.
 pub const SERVICES_MAX: usize = 1024;
 
-/// Orders that may wait; there is one announcement and one withdrawal in a life.
+/// Orders that may wait; there are a few in a life, and a reload is made by a person.
 const ORDERS_WAITING_MAX: usize = 16;
 /// Messages that may wait for an actor: lookups come 1024 at a time from each shard, and those beyond are dropped.
 const MAILBOX: usize = 4096;
@@ -75,6 +75,7 @@ pub struct ControlSettings {
 pub struct Control {
     status: Arc<StatusBoard>,
     orders: flume::Sender<Order>,
+    checks: flume::Sender<Vec<Check>>,
     stop: flume::Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,14 +88,20 @@ pub enum ControlError {
     Thread(#[from] std::io::Error),
 }
 
+/// What is wanted of the actors.
+struct Given {
+    orders: flume::Receiver<Order>,
+    checks: flume::Receiver<Vec<Check>>,
+}
+
 /// Everything that outlives the actors.
 struct Roots {
     settings: Rc<watcher::Settings>,
     memory: Rc<RefCell<Memory>>,
     ledger: Rc<RefCell<Ledger>>,
-    checks: Rc<[Check]>,
+    checks: Rc<RefCell<Rc<[Check]>>>,
     verdict: Rc<RefCell<Verdict>>,
-    orders: flume::Receiver<Order>,
+    given: Given,
     status: Arc<StatusBoard>,
 }
 
@@ -116,6 +123,8 @@ impl Control {
             status.registry.address.clone_from(&settings.registry_address);
         });
         let (orders, given) = flume::bounded(ORDERS_WAITING_MAX);
+        let (checks, new_checks) = flume::bounded(ORDERS_WAITING_MAX);
+        let given = Given { orders: given, checks: new_checks };
         let (stop, stopped) = flume::bounded(1);
         let (began, beginning) = flume::bounded(1);
         let board = status.clone();
@@ -135,7 +144,7 @@ impl Control {
             }
         })?;
         match beginning.recv() {
-            Ok(Ok(())) => Ok(Self { status, orders, stop, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Self { status, orders, checks, stop, thread: Some(thread) }),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(std::io::Error::other("it died at once").into()),
         }
@@ -157,6 +166,32 @@ impl Control {
         // An order that is not taken is dropped, which closes the channel.
         let _ = self.orders.try_send(Order::Withdraw(done));
         outcome
+    }
+
+    /// Leaves our own instance registered as it is, to another process that has taken it over: no call more is made for
+    /// it.
+    pub fn release(&self) {
+        self.order(Order::Release);
+    }
+
+    /// Has these services watched although no request wants them yet; [`StatusBoard`] shows when they are known.
+    pub fn expect(&self, services: Vec<Arc<str>>) {
+        self.order(Order::Expect(services));
+    }
+
+    /// Goes over to these checks of the local service, and to what [`ControlSettings::upstream`] says now. Checks that
+    /// are as they were go on undisturbed.
+    pub fn reload(&self, health_checks: Vec<Check>) {
+        self.order(Order::Resolve);
+        if self.checks.try_send(health_checks).is_err() {
+            error!("the control plane is stuck; health checks stay as they were");
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Err(order) = self.orders.try_send(order) {
+            error!(order = ?order.into_inner(), "the control plane takes no orders");
+        }
     }
 
     /// Where the actors put their status.
@@ -195,7 +230,7 @@ impl Roots {
     fn new(
         settings: ControlSettings,
         ports: Vec<ControlPort>,
-        orders: flume::Receiver<Order>,
+        given: Given,
         status: Arc<StatusBoard>,
     ) -> Self {
         let registry = format!("{} {}", settings.registry_kind, settings.registry_address);
@@ -216,8 +251,8 @@ impl Roots {
             memory: Rc::new(RefCell::new(memory)),
             ledger: Rc::new(RefCell::new(Ledger::new(ports))),
             verdict: Rc::new(RefCell::new(Verdict::new(settings.health_checks.len()))),
-            checks: settings.health_checks.into(),
-            orders,
+            checks: Rc::new(RefCell::new(settings.health_checks.into())),
+            given,
             status,
         }
     }
@@ -239,22 +274,21 @@ impl Roots {
             Watcher::new(
                 self.settings.clone(),
                 self.memory.clone(),
-                self.orders.clone(),
+                self.given.orders.clone(),
                 route_table.recipient(),
                 self.status.clone(),
             ),
         );
-        if !self.checks.is_empty() {
-            actors.add(
-                health,
-                Health::new(
-                    self.checks.clone(),
-                    self.verdict.clone(),
-                    watched.recipient(),
-                    self.status.clone(),
-                ),
-            );
-        }
+        actors.add(
+            health,
+            Health::new(
+                self.checks.clone(),
+                self.verdict.clone(),
+                self.given.checks.clone(),
+                watched.recipient(),
+                self.status.clone(),
+            ),
+        );
         actors
     }
 }
@@ -263,11 +297,11 @@ impl Roots {
 async fn run(
     settings: ControlSettings,
     ports: Vec<ControlPort>,
-    orders: flume::Receiver<Order>,
+    given: Given,
     status: Arc<StatusBoard>,
     stopped: flume::Receiver<()>,
 ) {
-    let roots = Roots::new(settings, ports, orders, status.clone());
+    let roots = Roots::new(settings, ports, given, status.clone());
     status.update(|status| status.running = Running::Yes);
     let report = |report: Report<'_>| {
         if let Report::Died { death, wait } = &report {

@@ -179,7 +179,9 @@ impl StatusBoard {
 // === impl Status ===
 
 impl Status {
-    fn readiness(&self) -> Vec<String> {
+    /// Why mesher should get no traffic now, a sentence each; empty when it is ready. See the module.
+    #[must_use]
+    pub fn readiness(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.draining {
             reasons.push("draining".to_owned());

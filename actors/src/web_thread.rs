@@ -5,9 +5,14 @@
 
 use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use tracing::error;
+
+/// From the order to accept no longer to the end of what was accepted by then: a server that is told to stop drops
+/// connections that its accepting thread has just taken and not yet passed on, and nobody says when it has.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// A running server. Dropping it stops it too, without patience.
 #[derive(Debug)]
@@ -52,6 +57,11 @@ impl WebThread {
 
     fn end(&mut self, patience: bool) {
         if let Some(thread) = self.thread.take() {
+            if patience {
+                drop(self.server.pause());
+                #[expect(clippy::disallowed_methods, reason = "there is no condition to wait for")]
+                std::thread::sleep(SETTLE);
+            }
             // The command is sent by the call; the future would only wait for what the join waits for.
             drop(self.server.stop(patience));
             if thread.join().is_err() {

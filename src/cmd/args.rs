@@ -20,7 +20,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 Signals:
   TERM       deregister, serve on while others learn of it, finish what is in flight, exit
   INT        the same within five seconds; a second one exits at once
-  HUP, USR1  open the log file again
+  HUP        read the configuration again, keep what runs if it is broken, open the log file again
+  USR1       open the log file again
+  USR2       hand everything over to a new process, started from the same path
 
 Exit codes:
   0  done

@@ -171,7 +171,7 @@ impl Event {
     fn of(signal: Signal) -> Self {
         match signal {
             Signal::Terminate | Signal::Interrupt => Self::End,
-            Signal::HangUp | Signal::User1 => Self::Nothing,
+            Signal::HangUp | Signal::User1 | Signal::User2 => Self::Nothing,
         }
     }
 }
@@ -215,6 +215,6 @@ fn node(conf: &Path, ports: ServicePorts) -> Result<Node, Failure> {
     if report.has_errors() {
         return Err((Exit::Failed, report.render(false)));
     }
-    let sockets = Sockets::bind(&settings).map_err(|error| (Exit::Bind, error.to_string()))?;
+    let sockets = Sockets::bind(&settings, Vec::new()).map_err(|error| (Exit::Bind, error.to_string()))?;
     Node::start(settings, sockets).map_err(|error| (Exit::Failed, error.to_string()))
 }

@@ -13,10 +13,10 @@
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
 //! `listener`, `deadline`) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
-//! and `thread`. `preflight` asks the kernel; `sys` holds the only `unsafe` calls.
+//! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
-//! - Everything but [`bind`], [`preflight`] and [`spawn_shard`] works on a shard only and panics elsewhere.
+//! - Everything but [`bind`], [`preflight`], [`spawn_shard`] and the hand-over works on a shard only and panics elsewhere.
 //! - Wakers work from any thread, exactly: a channel that another thread fills wakes a shard's task without loss.
 //! - A task that never has to wait is made to yield by [`Stream`] and [`Listener`]; one that computes must call [`yield_now`] itself.
 //! - [`now`] stands still while tasks run. What takes long reads the clock itself.
@@ -24,6 +24,7 @@
 mod deadline;
 mod driver;
 mod epoll;
+mod handover;
 mod listener;
 mod polling;
 mod preflight;
@@ -45,6 +46,7 @@ mod wheel;
 
 pub use deadline::Deadline;
 pub use driver::{Driver, DriverChoice};
+pub use handover::{HANDED_OVER_MAX, hand_over, stdin_socket, take_over};
 pub use listener::{Listener, bind};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};

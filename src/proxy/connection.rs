@@ -1,6 +1,6 @@
 //! A downstream connection: requests one after the other, from the first byte to the last.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -12,6 +12,7 @@ use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange::{self, After};
 use super::reply::Wanted;
+use super::terms::Terms;
 use super::tunnel::{self, TLS_HANDSHAKE, Tunnel};
 use crate::codec::{Parse, RequestHead};
 use crate::handler::Reply;
@@ -37,6 +38,8 @@ pub struct Downstream {
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
+    /// Those of the request that is being carried, or came last.
+    terms: RefCell<Rc<Terms>>,
     tunnel: OnceCell<Tunnel>,
     seat: Option<Seat>,
     first_request: Cell<FirstRequest>,
@@ -67,6 +70,7 @@ pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Fut
         peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
+        terms: RefCell::new(ctx.terms()),
         tunnel: OnceCell::new(),
         seat: Some(ctx.drain.enter()),
         first_request: Cell::new(FirstRequest::Awaited),
@@ -116,6 +120,21 @@ async fn requests(down: Downstream) {
 }
 
 impl Downstream {
+    /// The terms of the request that is being carried, or came last.
+    pub(super) fn terms(&self) -> Rc<Terms> {
+        self.terms.borrow().clone()
+    }
+
+    /// A request begins: the terms of now are its own.
+    fn begin(&self) {
+        self.terms.replace(self.ctx.terms());
+    }
+
+    /// The head of a request that has begun is to be whole in time.
+    fn await_head(&self) {
+        self.deadline.arm(net::now() + self.terms.borrow().settings().header_timeout);
+    }
+
     /// The service that the client has connected to, if it has.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
         self.tunnel.get()
@@ -138,14 +157,14 @@ impl Downstream {
 
     /// Waits for a whole request head. `head` holds bytes that came behind the last request.
     async fn next_request(&self, mut head: Option<Box<RequestHead>>) -> Arrival {
-        let settings = &self.ctx.settings;
         let arrived = match &mut head {
             Some(begun) => {
-                self.deadline.arm(net::now() + settings.header_timeout);
+                self.begin();
+                self.await_head();
                 self.judge(begun)
             }
             None => {
-                self.deadline.arm(net::now() + settings.idle_timeout);
+                self.deadline.arm(net::now() + self.ctx.terms.borrow().settings().idle_timeout);
                 None
             }
         };
@@ -166,7 +185,7 @@ impl Downstream {
         if self.tunnel().is_some() && head.buffer().first() == Some(&TLS_HANDSHAKE) {
             return Some(Arrived::Tls);
         }
-        match head.parse(&self.ctx.settings.limits) {
+        match head.parse(&self.terms.borrow().settings().limits) {
             Ok(Parse::Complete) => Some(Arrived::Whole),
             Ok(Parse::Incomplete) => None,
             Err(reject) => {
@@ -181,7 +200,6 @@ impl Downstream {
     }
 
     fn poll_request(&self, cx: &mut TaskContext<'_>, head: &mut Option<Box<RequestHead>>) -> Poll<Arrived> {
-        let settings = &self.ctx.settings;
         loop {
             let read = with_scratch(|scratch| {
                 self.stream.poll_read(cx, scratch).map_ok(|n| {
@@ -194,11 +212,14 @@ impl Downstream {
             match read {
                 Poll::Ready(Ok((0, _)) | Err(_)) => return Poll::Ready(Arrived::End),
                 Poll::Ready(Ok((_, begun))) => {
+                    if !begun {
+                        self.begin();
+                    }
                     if let Some(arrived) = head.as_mut().and_then(|head| self.judge(head)) {
                         return Poll::Ready(arrived);
                     }
                     if !begun {
-                        self.deadline.arm(net::now() + settings.header_timeout);
+                        self.await_head();
                     }
                 }
                 Poll::Pending => break,
@@ -211,7 +232,7 @@ impl Downstream {
             if head.is_none() {
                 return Arrived::End;
             }
-            let limit = settings.header_timeout;
+            let limit = self.terms.borrow().settings().header_timeout;
             Arrived::Refused(Reply::new(
                 Failure::ClientTimeout,
                 format!("the request head was not complete within {limit:?} (mesher.timeout.headerSeconds)"),

@@ -9,13 +9,13 @@ use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 
 use super::dates::Dates;
 use super::drain::Drain;
-use super::local::Local;
 use super::lookup::Lookups;
+use super::policies::Policies;
 use super::recycle::Recycle;
-use super::settings::Settings;
+use super::terms::Terms;
 use crate::codec::{RequestHead, ResponseHead};
+use crate::handler::Directory;
 use crate::handler::context::SourceContext;
-use crate::handler::{Chain, Directory};
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.
@@ -32,26 +32,13 @@ pub struct Ingress {
     pub address: SocketAddr,
 }
 
-/// Handlers of both directions.
-#[derive(Debug)]
-pub struct Chains {
-    /// `Consumer.outgoing`.
-    pub outgoing: RefCell<Chain>,
-    /// `Provider.incoming`.
-    pub incoming: RefCell<Chain>,
-}
-
 /// One shard as its connections see it.
 #[derive(Debug)]
 pub struct Context {
-    /// Bounds of connections.
-    pub settings: Settings,
+    /// How requests are treated that begin now.
+    pub terms: RefCell<Rc<Terms>>,
     /// Services known.
     pub directory: RefCell<Directory>,
-    /// Handlers.
-    pub chains: Chains,
-    /// The service beside which mesher stands.
-    pub local: Local,
     /// Connections to upstreams.
     pub upstreams: Rc<Upstreams>,
     /// Requests that wait for their service.
@@ -158,13 +145,17 @@ impl Random {
 }
 
 impl Context {
-    /// The chain of a direction.
+    /// The terms of requests that begin now.
     #[must_use]
-    pub fn chain(&self, direction: Direction) -> &RefCell<Chain> {
-        match direction {
-            Direction::Outgoing => &self.chains.outgoing,
-            Direction::Incoming => &self.chains.incoming,
-        }
+    pub fn terms(&self) -> Rc<Terms> {
+        self.terms.borrow().clone()
+    }
+
+    /// Treats requests like this from now on; those in flight keep their terms.
+    pub fn apply(&self, policies: Policies) {
+        self.upstreams.apply(&policies.upstream);
+        let renewed = self.terms().renewed(policies, &self.upstreams);
+        self.terms.replace(Rc::new(renewed));
     }
 
     /// Where requests of a direction are counted that found no target.

@@ -76,7 +76,7 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    let end = if ctx.stats.requests_in_flight.value() > ctx.settings.requests_max {
+    let end = if ctx.stats.requests_in_flight.value() > down.terms().settings().requests_max {
         End::Reply(Reply::new(
             Failure::Overloaded,
             "as many requests as allowed are in flight (mesher.limit.requests)",
@@ -165,7 +165,7 @@ pub(super) async fn answer(down: &Downstream, reply: &Reply, wanted: Wanted) -> 
 
 /// Writes a few bytes of our own; false if the client did not take them in time.
 async fn write_all(down: &Downstream, bytes: &[u8]) -> bool {
-    down.deadline.arm(net::now() + down.ctx.settings.header_timeout);
+    down.deadline.arm(net::now() + down.terms().settings().header_timeout);
     let mut sent = 0;
     poll_fn(|cx| {
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
@@ -314,7 +314,8 @@ impl Exchange<'_> {
                 }
             };
             if may_reuse {
-                let chain = self.ctx.chain(self.down.ingress.direction);
+                let terms = self.down.terms();
+                let chain = terms.chain(self.down.ingress.direction);
                 let retry = chain.borrow_mut().on_fault(self.call, &fault);
                 let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
                 // The target is in the call by now; the name is not asked for again.
@@ -345,7 +346,8 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let shard = (&self.ctx.settings.limits, &self.ctx.dates, &self.ctx.drain);
+        let terms = self.down.terms();
+        let shard = (&terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
         let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);

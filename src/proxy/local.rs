@@ -27,21 +27,28 @@ pub struct Local {
     policy: Policy,
     series: Arc<Series>,
     targets: RefCell<HashMap<u16, Rc<Target>>>,
+    upstreams: Rc<Upstreams>,
 }
 
 impl Local {
     /// The service at `host` (`mesher.service.host`), reachable through `ports`.
     #[must_use]
-    pub fn new(host: IpAddr, ports: LocalPorts, policy: Policy, series: Arc<Series>) -> Self {
+    pub fn new(
+        host: IpAddr,
+        ports: LocalPorts,
+        policy: Policy,
+        series: Arc<Series>,
+        upstreams: Rc<Upstreams>,
+    ) -> Self {
         let (name, app) = (series.labels.service.clone(), series.labels.app.clone());
-        Self { host, ports, name, app, policy, series, targets: RefCell::default() }
+        Self { host, ports, name, app, policy, series, targets: RefCell::default(), upstreams }
     }
 
     /// The target that a request from outside is for, by its `X-Forwarded-Port`.
     ///
     /// # Errors
     /// The reply to give if the port is unknown or out of bounds.
-    pub fn target(&self, forwarded: Option<&[u8]>, upstreams: &Upstreams) -> Result<Rc<Target>, Reply> {
+    pub fn target(&self, forwarded: Option<&[u8]>) -> Result<Rc<Target>, Reply> {
         let port = self.ports.resolve(forwarded)?;
         let mut targets = self.targets.borrow_mut();
         if let Some(target) = targets.get(&port) {
@@ -53,12 +60,18 @@ impl Local {
                 "callers have named too many different ports; configure --service-ports",
             ));
         }
-        let target = Rc::new(self.make(port, upstreams));
+        let target = Rc::new(self.make(port));
         targets.insert(port, target.clone());
         Ok(target)
     }
 
-    fn make(&self, port: u16, upstreams: &Upstreams) -> Target {
+    /// Counts requests to it.
+    #[must_use]
+    pub fn series(&self) -> &Arc<Series> {
+        &self.series
+    }
+
+    fn make(&self, port: u16) -> Target {
         let address = SocketAddr::new(self.host, port);
         let endpoint = Endpoint { instance: "local".into(), address, protocol: Protocol::Rest, tls: false };
         let service = Service {
@@ -74,9 +87,16 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            pools: [upstreams.acquire(address)].into(),
+            pools: [self.upstreams.acquire(address)].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let targets = self.targets.get_mut().values();
+        targets.flat_map(|target| target.pools.iter()).for_each(|pool| self.upstreams.release(*pool));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Reading order: `connection` finds whole request heads and keeps a connection going; `exchange` carries one request:
 //! `route` finds its target, each attempt is a `transfer` of an `upload` and a `download`, `tunnel` is for what is no
-//! longer HTTP; `forward` and `reply` write heads, pure. `drain`, `lookup`, `local` and `recycle` are what a shard's connections share, gathered
-//! in [`Context`].
+//! longer HTTP; `forward` and `reply` write heads, pure. `drain`, `lookup`, `terms` (with `local`) and `recycle` are what a shard's
+//! connections share, gathered in [`Context`].
 
 mod connection;
 mod context;
@@ -19,6 +19,7 @@ mod recycle;
 mod reply;
 mod route;
 mod settings;
+mod terms;
 mod transfer;
 mod tunnel;
 mod upload;

@@ -9,19 +9,19 @@ use mesher_actors::snapshot::Policy;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
 
-use super::context::{Chains, Context, Random, Spare, Unrouted};
+use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
-use super::local::Local;
 use super::lookup::Lookups;
 use super::settings::Settings;
+use super::terms::Terms;
+use crate::handler::Directory;
 use crate::handler::context::SourceContext;
 use crate::handler::destination::LocalPorts;
-use crate::handler::{Chain, Directory};
 use crate::upstream::{self, Upstreams};
 
 /// Policies of one mesher, the same for each of its shards.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policies {
     /// Bounds of downstream connections.
     pub settings: Settings,
@@ -73,22 +73,19 @@ impl Policies {
         };
         let local = board.series(Labels {
             direction: Direction::Incoming,
-            app: self.service.app,
+            app: self.service.app.clone(),
             service: self.service.name.clone(),
-            version: self.service.version,
+            version: self.service.version.clone(),
         });
+        let source = SourceContext::new(&self.service.name);
+        let upstreams = Upstreams::new(&self.upstream, stats.clone());
         Rc::new(Context {
-            settings: self.settings,
+            terms: RefCell::new(Rc::new(Terms::new(self, &upstreams, local))),
             directory: RefCell::new(Directory::default()),
-            chains: Chains {
-                outgoing: RefCell::new(Chain::new(self.outgoing.iter().map(String::as_str))),
-                incoming: RefCell::new(Chain::new(self.incoming.iter().map(String::as_str))),
-            },
-            local: Local::new(self.service_host, self.ports, self.local_policy, local),
-            upstreams: Upstreams::new(&self.upstream, stats.clone()),
+            upstreams,
             lookups: Lookups::new(port),
             drain: Drain::default(),
-            source: SourceContext::new(&self.service.name),
+            source,
             unrouted: Unrouted {
                 outgoing: unrouted(Direction::Outgoing),
                 incoming: unrouted(Direction::Incoming),

@@ -1,5 +1,7 @@
 //! Finds the target of a request: the chain, run as often as it takes.
 
+use std::cell::RefCell;
+
 use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
 
@@ -8,7 +10,7 @@ use super::context::Context;
 use super::forward;
 use crate::codec::{Known, RequestHead, Target};
 use crate::handler::destination::{self, Destination};
-use crate::handler::{Call, Decision, Invocation, Reply};
+use crate::handler::{Call, Chain, Decision, Invocation, Reply};
 
 /// Runs the chain of a request to its first forward. Returns the port that the caller named.
 ///
@@ -25,8 +27,7 @@ pub(super) async fn route(
     }
     match down.ingress.direction {
         Direction::Incoming => {
-            call.target =
-                Some(down.ctx.local.target(head.header(Known::XForwardedPort), &down.ctx.upstreams)?);
+            call.target = Some(down.terms().local().target(head.header(Known::XForwardedPort))?);
             call.tried.add(0);
             call.chosen = true;
             decide(down, call, 0, "").await?;
@@ -53,10 +54,11 @@ pub(super) async fn decide(
     from: usize,
     service: &str,
 ) -> Result<(), Reply> {
-    let ctx = &down.ctx;
+    let (ctx, terms) = (&down.ctx, down.terms());
+    let chain = terms.chain(down.ingress.direction);
     let mut from = from;
-    while let Some(at) = step(ctx, down.ingress.direction, call, service, from)? {
-        ctx.lookups.wait(service, ctx.settings.lookup_timeout).await?;
+    while let Some(at) = step(ctx, chain, call, service, from)? {
+        ctx.lookups.wait(service, terms.settings().lookup_timeout).await?;
         from = at;
     }
     Ok(())
@@ -65,14 +67,14 @@ pub(super) async fn decide(
 /// Runs the chain once. `Some(link)` if the service must be looked up first.
 fn step(
     ctx: &Context,
-    direction: Direction,
+    chain: &RefCell<Chain>,
     call: &mut Call,
     service: &str,
     from: usize,
 ) -> Result<Option<usize>, Reply> {
     let directory = ctx.directory.borrow();
     let mut invocation = Invocation { call, service, directory: &directory, random: ctx.random.next() };
-    match ctx.chain(direction).borrow_mut().on_request(from, &mut invocation) {
+    match chain.borrow_mut().on_request(from, &mut invocation) {
         Decision::Forward => Ok(None),
         Decision::LookUp(at) => Ok(Some(at)),
         Decision::Reply(reply) => Err(reply),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::codec::Limits;
 
 /// What a connection may take, and for how long.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Bounds of request and response heads.
     pub limits: Limits,

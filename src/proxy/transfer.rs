@@ -137,7 +137,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn touch(&self) {
-        self.arm(self.down.ctx.settings.stream_idle_timeout);
+        self.arm(self.down.terms().settings().stream_idle_timeout);
     }
 
     fn arm(&self, timeout: Duration) {

@@ -77,7 +77,7 @@ pub(super) async fn pass_tls(down: &Downstream, tunnel: &Tunnel, first: &mut Vec
 pub(super) async fn splice(down: &Downstream, up: &Connection, first: &mut Vec<u8>) {
     let mut there = Pump { ended: false, pending: std::mem::take(first), sent: 0 };
     let mut back = Pump { ended: false, pending: down.ctx.spare.buffer(), sent: 0 };
-    let timeout = down.ctx.settings.tunnel_idle_timeout;
+    let timeout = down.terms().settings().tunnel_idle_timeout;
     let arm = || {
         if timeout.is_zero() {
             down.deadline.disarm();

@@ -6,6 +6,8 @@
 //!     +-----------+----------------------+-------------------------------+--> ended
 //!       unready     `Connection: close`    no new connection               cut
 //! ```
+//!
+//! After an upgrade nothing is deregistered and no connection accepted from the start: the other process does both.
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,15 @@ pub enum Drained {
     Cut,
 }
 
+/// Another process serves.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Its process id.
+    pub(super) pid: u32,
+    /// Our instance in the registry is its own.
+    pub(super) keeps_instance: bool,
+}
+
 impl DrainSettings {
     /// As configured for TERM, short for INT.
     #[must_use]
@@ -50,17 +61,46 @@ impl Node {
     /// Ends the node in order. An interrupt among `signals` ends it at once.
     pub fn drain(mut self, settings: DrainSettings, signals: &flume::Receiver<Signal>) -> Drained {
         let begun = Instant::now();
-        let deadline = begun + settings.timeout;
         info!(grace = ?settings.grace, timeout = ?settings.timeout, "draining");
+        // It may have our instance.
+        self.successor = None;
         self.control.status().set_draining();
-        let mut interrupted = self.withdraw(deadline.min(begun + WITHDRAW_TIMEOUT), signals);
-        self.tell_all(Command::Drain(Phase::Announcing));
+        let interrupted = self.withdraw(settings, begun, signals);
+        self.end(settings, begun, interrupted, signals)
+    }
+
+    /// Ends the node in order, since another process serves now. An interrupt among `signals` ends it at once.
+    pub fn retire(self, handed_over: HandedOver, signals: &flume::Receiver<Signal>) -> Drained {
+        let begun = Instant::now();
+        let HandedOver { pid, keeps_instance } = handed_over;
+        let settings = self.settings.drain;
+        info!(pid, keeps_instance, grace = ?settings.grace, timeout = ?settings.timeout, "upgraded; draining");
+        // From here on new connections are the other's.
+        self.tell_all(|| Command::Unlisten);
+        let interrupted = if keeps_instance {
+            self.control.release();
+            false
+        } else {
+            self.withdraw(settings, begun, signals)
+        };
+        self.end(settings, begun, interrupted, signals)
+    }
+
+    fn end(
+        mut self,
+        settings: DrainSettings,
+        begun: Instant,
+        mut interrupted: bool,
+        signals: &flume::Receiver<Signal>,
+    ) -> Drained {
+        let deadline = begun + settings.timeout;
+        self.tell_all(|| Command::Drain(Phase::Announcing));
         // The grace is for peers, who can know from now on.
         let grace_end = deadline.min(Instant::now() + settings.grace);
         interrupted = interrupted || waits_until(grace_end, signals);
         // The kernel goes on taking connections for as long as anybody holds the socket.
         self.sockets.traffic.clear();
-        self.tell_all(Command::Drain(Phase::Closing));
+        self.tell_all(|| Command::Drain(Phase::Closing));
         while !interrupted && !self.all_ended() && Instant::now() < deadline {
             interrupted = self.await_end(deadline, signals);
         }
@@ -69,14 +109,15 @@ impl Node {
         if outcome == Drained::Cut {
             warn!(open = self.open_connections(), "cutting the connections that are still open");
         }
-        self.tell_all(Command::Cut);
+        self.tell_all(|| Command::Cut);
         self.stop();
         info!(took = ?begun.elapsed(), "drained");
         outcome
     }
 
     /// Takes our own instance out of the registry; true if interrupted.
-    fn withdraw(&self, deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
+    fn withdraw(&self, settings: DrainSettings, begun: Instant, signals: &flume::Receiver<Signal>) -> bool {
+        let deadline = begun + settings.timeout.min(WITHDRAW_TIMEOUT);
         let withdrawal = self.control.withdraw();
         let mut interrupted = false;
         let outcome = loop {
@@ -123,6 +164,7 @@ fn waits_until(deadline: Instant, signals: &flume::Receiver<Signal>) -> bool {
     loop {
         match signals.recv_deadline(deadline) {
             Err(flume::RecvTimeoutError::Timeout) => return false,
+            Ok(Signal::User2) => warn!("this process is ending and starts no other; this signal is ignored"),
             Ok(signal) if !is_interrupt(Ok(signal)) => {}
             _ => return true,
         }

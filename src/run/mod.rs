@@ -3,6 +3,8 @@
 //! ```text
 //!   Settings (from the configuration) -> Sockets (bound, all or nothing) -> Node (everything running)
 //!                                                                             |  supervise: shards that die start again
+//!                                                                             |  reload: new settings for what runs
+//!                                                                             |  upgrade: hand over to another process
 //!                                                                             |  drain: withdraw, announce, close, cut
 //! ```
 //!
@@ -11,15 +13,19 @@
 mod drain;
 mod node;
 mod registry;
+mod reload;
 mod service_ports;
 mod settings;
 mod signals;
 mod sockets;
+mod upgrade;
 mod view;
 
-pub use drain::Drained;
-pub use node::{Node, StartError};
+pub use drain::{Drained, HandedOver};
+pub use node::{Happening, Node, StartError};
+pub use reload::needs_restart;
 pub use service_ports::{ServicePort, ServicePorts, ServicePortsError};
 pub use settings::{DrainSettings, Given, Mode, Settings};
 pub use signals::{Signal, Signals};
 pub use sockets::{BindError, Sockets};
+pub use upgrade::Predecessor;

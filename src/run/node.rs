@@ -1,7 +1,8 @@
 //! A running mesher: control plane, admin, shards.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mesher_actors::admin::{self, AdminHandle, AdminOptions, Build, Shard};
@@ -10,9 +11,11 @@ use mesher_actors::snapshot::port::{ShardPort, pair};
 use mesher_actors::snapshot::stats::Board;
 use tracing::{error, info, warn};
 
-use super::settings::Settings;
+use super::drain::HandedOver;
+use super::settings::{DrainSettings, Settings, Upstreams};
 use super::signals::Signal;
 use super::sockets::Sockets;
+use super::upgrade::{NotReady, Prepared, Successor};
 use super::view::NodeView;
 use crate::net::{self, Driver, Refusal, ShardOptions};
 use crate::shard::{self, Command, Handle, ShardSpec};
@@ -22,18 +25,33 @@ const RESTART_AFTER: Duration = Duration::from_millis(200);
 
 /// A running mesher.
 pub struct Node {
-    settings: Settings,
+    pub(super) settings: Settings,
+    /// What the control plane asks for each service; a reload puts another in its place.
+    pub(super) upstreams: Arc<Mutex<Arc<Upstreams>>>,
     board: Arc<Board>,
     pub(super) sockets: Sockets,
     pub(super) control: Control,
     admin: Option<AdminHandle>,
-    view: Arc<NodeView>,
+    pub(super) view: Arc<NodeView>,
     driver: Driver,
     refusal: Option<Refusal>,
     ports: Vec<ShardPort>,
-    shards: Vec<Option<Handle>>,
+    pub(super) shards: Vec<Option<Handle>>,
+    /// Shards accept connections.
+    is_open: bool,
+    /// A process that is getting ready to take over.
+    pub(super) successor: Option<Successor>,
     ends: flume::Sender<usize>,
     pub(super) ended: flume::Receiver<usize>,
+}
+
+/// What is to be decided by whoever runs a node.
+#[derive(Debug)]
+pub enum Happening {
+    /// A signal came.
+    Signal(Signal),
+    /// Another process serves now: there is nothing left but [`Node::retire`].
+    HandedOver(HandedOver),
 }
 
 /// Why a node could not be started.
@@ -47,19 +65,30 @@ pub enum StartError {
     Control(#[from] ControlError),
     /// The admin did not start.
     #[error("cannot start the admin interface: {0}")]
-    Admin(#[source] std::io::Error),
+    Admin(#[source] io::Error),
     /// A shard did not start.
     #[error("cannot start a shard: {0}")]
-    Shard(#[source] std::io::Error),
+    Shard(#[source] io::Error),
 }
 
 impl Node {
-    /// Starts everything on sockets that are bound already. Returns when all shards accept connections; the registry
-    /// is not waited for.
+    /// Starts everything on sockets that are bound already. Returns when all shards run and are told to accept; the
+    /// registry is not waited for.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub fn start(settings: Settings, mut sockets: Sockets) -> Result<Self, StartError> {
+    pub fn start(settings: Settings, sockets: Sockets) -> Result<Self, StartError> {
+        let mut node = Self::prepare(settings, sockets)?;
+        node.open()?;
+        node.announce();
+        Ok(node)
+    }
+
+    /// Starts everything that nobody sees: control plane and shards. Serves nothing and registers nothing yet.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub fn prepare(settings: Settings, sockets: Sockets) -> Result<Self, StartError> {
         let (driver, refusal) =
             net::preflight(settings.driver, settings.shards).map_err(StartError::Driver)?;
         if let Some(refusal) = &refusal {
@@ -67,12 +96,13 @@ impl Node {
         }
         let board = Board::new();
         let (ports, controls) = (0..settings.shards).map(|_| pair()).unzip();
-        let control = Control::start(control_settings(&settings, &board), controls)?;
+        let upstreams = Arc::new(Mutex::new(settings.upstreams.clone()));
+        let control = Control::start(control_settings(&settings, &upstreams, &board), controls)?;
         let view = NodeView::new(control.status());
         let (ends, ended) = flume::unbounded();
-        let listener = sockets.admin.take();
         let mut node = Self {
             settings,
+            upstreams,
             board,
             sockets,
             control,
@@ -82,6 +112,8 @@ impl Node {
             refusal,
             ports,
             shards: Vec::new(),
+            is_open: false,
+            successor: None,
             ends,
             ended,
         };
@@ -89,46 +121,76 @@ impl Node {
             let handle = node.start_shard(index).map_err(StartError::Shard)?;
             node.shards.push(Some(handle));
         }
-        if let Some(listener) = listener {
-            node.admin = Some(admin::start(listener, node.admin_options()).map_err(StartError::Admin)?);
-        }
-        if let Some(registration) = node.settings.registration.clone() {
-            node.control.announce(registration);
-        }
-        node.log_start();
         Ok(node)
     }
 
-    /// Starts shards again that die, until a signal asks for something else; the log is reopened in between.
-    pub fn supervise(&mut self, signals: &flume::Receiver<Signal>, reopen_logs: impl Fn()) -> Signal {
+    /// Opens the admin and has the shards accept.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is accepted then.
+    pub(super) fn open(&mut self) -> Result<(), StartError> {
+        let listeners: io::Result<Vec<_>> = self.shards.iter().map(|_| self.sockets.for_shard()).collect();
+        let listeners = listeners.map_err(StartError::Shard)?;
+        self.open_admin().map_err(StartError::Admin)?;
+        for (handle, listeners) in self.shards.iter().flatten().zip(listeners) {
+            handle.tell(Command::Listen(listeners));
+        }
+        self.is_open = true;
+        self.log_start();
+        Ok(())
+    }
+
+    /// Has our instance registered, if the configuration wants it to be; false if not.
+    pub(super) fn announce(&self) -> bool {
+        let registration = self.settings.registration.clone();
+        registration.map(|registration| self.control.announce(registration)).is_some()
+    }
+
+    /// The settings in force for an end by this signal.
+    #[must_use]
+    pub fn drain_settings(&self, signal: Signal) -> DrainSettings {
+        self.settings.drain.for_signal(signal)
+    }
+
+    /// Starts shards again that die, until something happens that is to be decided.
+    pub fn supervise(&mut self, signals: &flume::Receiver<Signal>) -> Happening {
         loop {
-            let event = flume::Selector::new()
-                .recv(&self.ended, |index| index.map_or(Event::Nothing, Event::ShardEnded))
-                .recv(signals, |signal| signal.map_or(Event::Signal(Signal::Terminate), Event::Signal))
-                .wait();
-            match event {
-                Event::ShardEnded(index) => self.restart(index),
-                Event::Signal(Signal::HangUp | Signal::User1) => reopen_logs(),
-                Event::Signal(signal) => return signal,
-                Event::Nothing => {}
+            let mut events = flume::Selector::new()
+                .recv(&self.ended, |index| index.ok().map(Event::ShardEnded))
+                .recv(signals, |signal| Some(Event::Signal(signal.unwrap_or(Signal::Terminate))));
+            if let Some(successor) = &self.successor {
+                events = events.recv(successor.answers(), |answer| answer.ok().map(Event::Successor));
+            }
+            match events.wait() {
+                Some(Event::ShardEnded(index)) => self.restart(index),
+                Some(Event::Signal(signal)) => return Happening::Signal(signal),
+                Some(Event::Successor(answer)) => {
+                    if let Some(handed_over) = self.hand_over(answer) {
+                        return Happening::HandedOver(handed_over);
+                    }
+                }
+                None => {}
             }
         }
     }
 
     /// Ends everything at once.
     pub fn stop(mut self) {
-        self.tell_all(Command::Cut);
+        self.tell_all(|| Command::Cut);
         for index in 0..self.shards.len() {
             self.join_shard(index);
         }
-        if let Some(admin) = self.admin.take() {
-            admin.stop();
-        }
+        self.close_admin();
         self.control.stop();
     }
 
-    pub(super) fn tell_all(&self, command: Command) {
-        self.shards.iter().flatten().for_each(|handle| handle.tell(command));
+    /// Tells each shard.
+    pub(super) fn tell_all(&self, command: impl Fn() -> Command) {
+        let deaf = |handle: &&Handle| !handle.tell(command());
+        let stuck = self.shards.iter().flatten().filter(deaf).count();
+        if stuck > 0 {
+            error!(stuck, "shards are stuck and do not hear a command");
+        }
     }
 
     /// Takes leave of a shard that has said that it ends.
@@ -170,8 +232,8 @@ impl Node {
         }
     }
 
-    fn start_shard(&self, index: usize) -> std::io::Result<Handle> {
-        let port = self.ports.get(index).cloned().ok_or_else(|| std::io::Error::other("no such shard"))?;
+    fn start_shard(&self, index: usize) -> io::Result<Handle> {
+        let port = self.ports.get(index).cloned().ok_or_else(|| io::Error::other("no such shard"))?;
         let spec = ShardSpec {
             options: ShardOptions {
                 name: format!("shard-{index}"),
@@ -179,20 +241,35 @@ impl Node {
                 cpu: None,
                 polling: self.settings.polling,
             },
-            listeners: self.sockets.for_shard()?,
             port,
             board: self.board.clone(),
             policies: self.settings.policies.clone(),
             seed: RandomState::new().hash_one(index),
         };
+        let listeners = if self.is_open { self.sockets.for_shard()? } else { Vec::new() };
         let ends = self.ends.clone();
         let handle = shard::start(spec, move || {
             // Nobody listens any more once the node is being dropped.
             let _ = ends.send(index);
         })?;
+        handle.tell(Command::Listen(listeners));
         let why = self.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
         self.view.set_shard(index, Shard { alive: true, driver: handle.driver().to_string(), why });
         Ok(handle)
+    }
+
+    pub(super) fn open_admin(&mut self) -> io::Result<()> {
+        if let Some(listener) = &self.sockets.admin {
+            self.admin = Some(admin::start(listener.try_clone()?, self.admin_options())?);
+        }
+        Ok(())
+    }
+
+    /// Returns when it accepts no longer and what it had accepted is answered.
+    pub(super) fn close_admin(&mut self) {
+        if let Some(admin) = self.admin.take() {
+            admin.stop();
+        }
     }
 
     fn admin_options(&self) -> AdminOptions {
@@ -221,6 +298,7 @@ impl Node {
         let (registry, address) = self.settings.registry.name();
         info!(
             version = env!("CARGO_PKG_VERSION"),
+            pid = std::process::id(),
             service = %self.settings.identity.name,
             listeners = listeners.join(", "),
             admin = self.admin.as_ref().map(|admin| admin.addr().to_string()).unwrap_or_default(),
@@ -236,18 +314,24 @@ impl Node {
 enum Event {
     ShardEnded(usize),
     Signal(Signal),
-    Nothing,
+    Successor(Result<Prepared, NotReady>),
 }
 
-fn control_settings(settings: &Settings, board: &Arc<Board>) -> ControlSettings {
+fn control_settings(
+    settings: &Settings,
+    upstreams: &Arc<Mutex<Arc<Upstreams>>>,
+    board: &Arc<Board>,
+) -> ControlSettings {
     let (kind, address) = settings.registry.name();
-    let upstreams = settings.upstreams.clone();
+    let upstreams = upstreams.clone();
     ControlSettings {
         registry_kind: kind.to_owned(),
         registry_address: address,
         source: settings.registry.factory(),
         identity: settings.identity.clone(),
-        upstream: Arc::new(move |service: &str| upstreams.of(service)),
+        upstream: Arc::new(move |service: &str| {
+            upstreams.lock().unwrap_or_else(PoisonError::into_inner).of(service)
+        }),
         health_checks: settings.checks.clone(),
         state_dir: settings.state_dir.clone(),
         services_max: SERVICES_MAX,

@@ -1,6 +1,7 @@
 //! Which registry the configuration names, as a factory of sources.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use mesher_actors::config::{Code, Config, Report, Unit};
 use mesher_actors::control::SourceFactory;
@@ -68,6 +69,30 @@ impl Registry {
                 let addresses: Vec<_> = settings.addresses.iter().map(ToString::to_string).collect();
                 ("servicecenter", addresses.join(","))
             }
+        }
+    }
+
+    /// Id under which our instance is registered, where the registry has such.
+    pub(super) fn instance(&self) -> Option<Arc<str>> {
+        match self {
+            Self::ServiceCenter(settings) => Some(settings.instance_id.clone()),
+            Self::Disabled | Self::File(_) => None,
+        }
+    }
+
+    /// The part of the registry that we are in, where it has such.
+    pub(super) fn project(&self) -> &str {
+        match self {
+            Self::ServiceCenter(settings) => &settings.project,
+            Self::Disabled | Self::File(_) => "",
+        }
+    }
+
+    /// Takes on an instance that another process has registered.
+    pub(super) fn inherit(&mut self, instance: Arc<str>) {
+        if let Self::ServiceCenter(settings) = self {
+            settings.instance_id = instance;
+            settings.is_inherited = true;
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Settings {
     pub policies: Policies,
     /// How to drain.
     pub drain: DrainSettings,
+    /// How long a process that is to take over may need to get ready.
+    pub upgrade_ready_within: Duration,
     /// What to register, if anything.
     pub registration: Option<Registration>,
     /// Checks of the local service.
@@ -143,6 +145,12 @@ impl Settings {
             polling: config.boolean("net.polling", true, report),
             policies,
             drain: drain(config, report),
+            upgrade_ready_within: config.duration(
+                "mesher.upgrade.readySeconds",
+                Unit::Seconds,
+                Duration::from_secs(30),
+                report,
+            ),
             registration: registration(config, given.mode, &identity, listen, report),
             checks: Check::list_from_config(config, service_host, report),
             state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),

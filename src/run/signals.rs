@@ -2,7 +2,7 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle, Signals as Iterator};
 
 /// What mesher reacts to.
@@ -12,10 +12,12 @@ pub enum Signal {
     Terminate,
     /// INT, ctrl-c: drain and end; a second one ends at once.
     Interrupt,
-    /// HUP: reopen the log files.
+    /// HUP: read the configuration again, and reopen the log file.
     HangUp,
-    /// USR1: reopen the log files.
+    /// USR1: reopen the log file.
     User1,
+    /// USR2: hand everything over to a new process.
+    User2,
 }
 
 /// Signals that may wait to be read.
@@ -34,7 +36,7 @@ impl Signals {
     /// # Errors
     /// If the handlers or their thread cannot be made.
     pub fn catch() -> io::Result<Self> {
-        let mut signals = Iterator::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+        let mut signals = Iterator::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
         let handle = signals.handle();
         let (sender, received) = flume::bounded(WAITING_MAX);
         std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -43,6 +45,7 @@ impl Signals {
                     SIGTERM => Signal::Terminate,
                     SIGINT => Signal::Interrupt,
                     SIGHUP => Signal::HangUp,
+                    SIGUSR2 => Signal::User2,
                     _ => Signal::User1,
                 };
                 // Full: the process is stuck or ending, and more signals would not change that.

@@ -2,10 +2,11 @@
 //!
 //! One listening socket an address, shared by all shards (each polls a duplicate of it), and never with
 //! `SO_REUSEPORT`: a second mesher on the same port fails, and no connection waits in the queue of a shard that has
-//! died.
+//! died. A process that takes over from another is given sockets that are bound already.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 use mesher_actors::snapshot::stats::Direction;
 
@@ -35,19 +36,30 @@ const HTTP_KEY: &str = "servicecomb.protocols.http.listenAddress";
 const ADMIN_KEY: &str = "servicecomb.protocols.rest-admin.listenAddress";
 
 impl Sockets {
-    /// Binds them.
+    /// Takes those of `given` that are wanted, closes the others and binds what is missing.
     ///
     /// # Errors
     /// Which address cannot be had, the key it comes from, and why.
-    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let bind =
-            |address, key| net::bind(address, false).map_err(|source| BindError { address, key, source });
+    pub fn bind(settings: &Settings, mut given: Vec<TcpListener>) -> Result<Self, BindError> {
+        let mut bind = |address, key| match take(&mut given, address) {
+            Some(socket) => Ok(socket),
+            None => net::bind(address, false).map_err(|source| BindError { address, key, source }),
+        };
         let traffic = listeners(settings.mode, settings.listen)
             .into_iter()
             .map(|(address, direction)| Ok((bind(address, HTTP_KEY)?, direction)))
             .collect::<Result<_, BindError>>()?;
         let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
         Ok(Self { traffic, admin })
+    }
+
+    /// Duplicates of all of them, for another process.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub(super) fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
+        let all = self.traffic.iter().map(|(socket, _)| socket).chain(&self.admin);
+        all.map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
     /// Listeners for one more shard.
@@ -62,6 +74,12 @@ impl Sockets {
             })
             .collect()
     }
+}
+
+/// The socket that is bound to `address`, if there is one.
+fn take(given: &mut Vec<TcpListener>, address: SocketAddr) -> Option<TcpListener> {
+    let at = given.iter().position(|socket| socket.local_addr().is_ok_and(|bound| bound == address))?;
+    Some(given.swap_remove(at))
 }
 
 /// Mesher's rule: beside a service the loopback address takes what the service sends, and the configured address, if
@@ -110,6 +128,16 @@ mod tests {
     #[test]
     fn a_sidecar_on_the_loopback_address_is_a_caller_only() {
         assert_eq!(addresses(Mode::Sidecar, "127.0.0.1:30101"), ["outgoing 127.0.0.1:30101"]);
+    }
+
+    #[test]
+    fn a_given_socket_is_taken_for_its_address_and_no_other() {
+        let any = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut given = vec![any(), any()];
+        let address = given[1].local_addr().unwrap();
+        assert!(take(&mut given, "127.0.0.2:1".parse().unwrap()).is_none());
+        assert_eq!(take(&mut given, address).unwrap().local_addr().unwrap(), address);
+        assert_eq!((given.len(), take(&mut given, address).is_none()), (1, true));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mesher_actors::admin::{Shard, View};
+use mesher_actors::admin::{ConfigState, Shard, View};
 use mesher_actors::status::StatusBoard;
 use serde_json::json;
 
@@ -11,12 +11,23 @@ use serde_json::json;
 pub(super) struct NodeView {
     status: Arc<StatusBoard>,
     shards: Mutex<Vec<Shard>>,
+    config: Mutex<ConfigState>,
 }
 
 impl NodeView {
     /// Nothing runs yet.
     pub(super) fn new(status: Arc<StatusBoard>) -> Arc<Self> {
-        Arc::new(Self { status, shards: Mutex::default() })
+        Arc::new(Self { status, shards: Mutex::default(), config: Mutex::default() })
+    }
+
+    /// Puts down how a reload went.
+    pub(super) fn reloaded(&self, outcome: Result<(), String>) -> ConfigState {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.reloads += 1;
+        config.generation += u64::from(outcome.is_ok());
+        config.last_reload_ok = outcome.is_ok();
+        config.error = outcome.err().unwrap_or_default();
+        config.clone()
     }
 
     /// Puts down how a shard runs, or that it does not.
@@ -33,6 +44,10 @@ impl NodeView {
 impl View for NodeView {
     fn readiness(&self) -> Vec<String> {
         self.status.readiness()
+    }
+
+    fn config(&self) -> ConfigState {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn shards(&self) -> Vec<Shard> {

@@ -58,8 +58,9 @@ fn serve(stream: Stream, ingress: &Rc<Ingress>, ctx: &Rc<Context>) {
 
 async fn next(listener: &Listener, ctx: &Context, pauses: &Cell<u32>) -> Stream {
     loop {
-        let why = if ctx.stats.downstream_open.value() >= ctx.settings.connections_max {
-            format!("{} connections are open (mesher.limit.connections)", ctx.settings.connections_max)
+        let connections_max = ctx.terms.borrow().settings().connections_max;
+        let why = if ctx.stats.downstream_open.value() >= connections_max {
+            format!("{connections_max} connections are open (mesher.limit.connections)")
         } else {
             match listener.accept().await {
                 Ok((stream, _)) => return stream,

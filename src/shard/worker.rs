@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
 use crate::proxy::{Context, Ingress, Phase, Policies};
 
-/// Commands that may wait for a shard: there are only a few in its whole life.
-const COMMANDS_MAX: usize = 8;
+/// Commands that may wait for a shard: there are only a few in its whole life, and a reload is made by a person.
+const COMMANDS_MAX: usize = 64;
 
 /// A listening socket and which way its requests go.
 #[derive(Debug)]
@@ -32,8 +33,6 @@ pub struct ListenerSpec {
 pub struct ShardSpec {
     /// How to run.
     pub options: ShardOptions,
-    /// Where to accept.
-    pub listeners: Vec<ListenerSpec>,
     /// Snapshots in, lookups out.
     pub port: ShardPort,
     /// Where its numbers go.
@@ -45,8 +44,18 @@ pub struct ShardSpec {
 }
 
 /// What a shard can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// ```text
+///   started --Listen--> accepting --Drain(Closing) | Unlisten--> not accepting        Apply: at any time
+/// ```
+#[derive(Debug)]
 pub enum Command {
+    /// Accept from these, too.
+    Listen(Vec<ListenerSpec>),
+    /// Accept no longer; what the kernel has accepted is served.
+    Unlisten,
+    /// Treat requests like this from now on.
+    Apply(Box<Policies>),
     /// Go on to this phase of the shutdown.
     Drain(Phase),
     /// End now, whatever is in flight.
@@ -62,9 +71,9 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Tells the shard something. A shard that has ended does not hear it.
-    pub fn tell(&self, command: Command) {
-        let _ = self.commands.try_send(command);
+    /// Tells the shard something. False if it does not hear it: it is stuck. One that has ended needs to hear nothing.
+    pub fn tell(&self, command: Command) -> bool {
+        !matches!(self.commands.try_send(command), Err(flume::TrySendError::Full(_)))
     }
 
     /// What turns its event loop.
@@ -88,12 +97,12 @@ impl Handle {
     }
 }
 
-/// Starts a shard. It takes over the listeners and calls `ended` when it ends, in order or not.
+/// Starts a shard, which accepts nothing until it is told where. Calls `ended` when it ends, in order or not.
 ///
 /// # Errors
 /// If the thread or its event loop cannot be made.
 pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
-    let ShardSpec { options, listeners, port, board, policies, seed } = spec;
+    let ShardSpec { options, port, board, policies, seed } = spec;
     let stats = board.shard();
     let (commands, inbox) = flume::bounded(COMMANDS_MAX);
     let for_shard = stats.clone();
@@ -101,8 +110,7 @@ pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Resu
         let _ended = OnDrop(Some(ended));
         let ctx = policies.into_context(port.clone(), &board, for_shard, seed);
         net::spawn(snapshots::follow(port, board, ctx.clone()));
-        let closers: Vec<_> = listeners.into_iter().filter_map(|listener| open(listener, &ctx)).collect();
-        work(&inbox, &ctx, closers).await;
+        work(&inbox, &ctx).await;
     })?;
     Ok(Handle { thread, commands, stats })
 }
@@ -126,29 +134,28 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
 }
 
 /// Follows commands until the shard may end.
-async fn work(inbox: &flume::Receiver<Command>, ctx: &Context, mut closers: Vec<oneshot::Sender<()>>) {
+async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
+    let mut closers = Vec::new();
     while let Ok(command) = inbox.recv_async().await {
         match command {
+            Command::Listen(listeners) => {
+                closers.extend(listeners.into_iter().filter_map(|listener| open(listener, ctx)));
+            }
+            Command::Unlisten => closers.clear(),
+            Command::Apply(policies) => ctx.apply(*policies),
             Command::Cut => return,
             Command::Drain(phase) => {
                 ctx.drain.advance(phase);
                 if phase == Phase::Closing {
                     closers.clear();
-                    let emptied = ctx.drain.emptied();
-                    let cut = async {
-                        while let Ok(command) = inbox.recv_async().await {
-                            if command == Command::Cut {
-                                return;
-                            }
-                        }
-                    };
-                    futures::future::select(std::pin::pin!(emptied), std::pin::pin!(cut)).await;
-                    info!(open = ctx.stats.downstream_open.value(), "shard ends");
-                    return;
+                    break;
                 }
             }
         }
     }
+    let cut = async { while !matches!(inbox.recv_async().await, Ok(Command::Cut) | Err(_)) {} };
+    futures::future::select(pin!(ctx.drain.emptied()), pin!(cut)).await;
+    info!(open = ctx.stats.downstream_open.value(), "shard ends");
 }
 
 /// Calls when dropped, in the course of a panic too.

@@ -40,6 +40,12 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    fn bounds(&self) -> Bounds {
+        Bounds { idle_per_endpoint: self.idle_per_endpoint, idle_timeout: self.idle_timeout }
+    }
+}
+
 /// An open upstream connection; counted while it lives.
 #[derive(Debug)]
 pub struct Connection {
@@ -67,7 +73,7 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub struct Upstreams {
     pools: RefCell<Pools<Connection>>,
-    connect_timeout: Duration,
+    connect_timeout: Cell<Duration>,
     sweeping: Cell<bool>,
     stats: Arc<ShardStats>,
 }
@@ -76,14 +82,18 @@ impl Upstreams {
     /// None open yet.
     #[must_use]
     pub fn new(settings: &Settings, stats: Arc<ShardStats>) -> Rc<Self> {
-        let bounds =
-            Bounds { idle_per_endpoint: settings.idle_per_endpoint, idle_timeout: settings.idle_timeout };
         Rc::new(Self {
-            pools: RefCell::new(Pools::new(bounds)),
-            connect_timeout: settings.connect_timeout,
+            pools: RefCell::new(Pools::new(settings.bounds())),
+            connect_timeout: Cell::new(settings.connect_timeout),
             sweeping: Cell::new(false),
             stats,
         })
+    }
+
+    /// Changes the bounds. Connections that are too many now go when they are used or have expired.
+    pub fn apply(&self, settings: &Settings) {
+        self.connect_timeout.set(settings.connect_timeout);
+        self.pools.borrow_mut().set_bounds(settings.bounds());
     }
 
     /// The pool of an address, for a target that will use it; see [`Upstreams::release`].
@@ -121,7 +131,7 @@ impl Upstreams {
     /// # Errors
     /// What the system says; `TimedOut` after the connect time-out.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
-        let stream = Stream::connect(address, self.connect_timeout).await?;
+        let stream = Stream::connect(address, self.connect_timeout.get()).await?;
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
         Ok(Connection { stream, stats: self.stats.clone(), reused: false })

@@ -50,6 +50,11 @@ impl<C> Pools<C> {
         Self { bounds, slots: Vec::new(), free: Vec::new(), by_address: HashMap::default(), idle: 0 }
     }
 
+    /// From now on these bounds hold.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Idle connections in all pools.
     #[must_use]
     pub fn idle(&self) -> usize {

@@ -17,8 +17,10 @@ mod probes; // public cases against the whole
 mod provider; // what other sidecars send to the local service
 mod readme; // the README is true
 mod registry_file; // the registry in a file, and its changes
+mod reload; // SIGHUP: the configuration read again
 mod servicecenter; // found and registered through service-center, in good times and bad
 mod shutdown; // the orderly end, for what the local service sends
 mod support;
 mod tidy; // rules of the repository
 mod tunnels; // upgrades and CONNECT
+mod upgrade; // SIGUSR2: another process takes over

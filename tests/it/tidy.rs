@@ -26,7 +26,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, how long they may be, and why they are not two.
 const LONGER: [(&str, usize, &str); 1] = [(
     "actors/src/registry/servicecenter/registrar.rs",
-    460,
+    480,
     "one state machine, from no service to a heartbeat; its states make sense together only",
 )];
 

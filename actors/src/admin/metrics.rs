@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
-use super::view::Identity;
+use super::view::{ConfigState, Identity};
 use crate::snapshot::Failure;
 use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
 
@@ -23,6 +23,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) driver: &'a str,
     /// When mesher started, seconds since 1970.
     pub(super) started: u64,
+    /// How reloading went.
+    pub(super) config: ConfigState,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -35,6 +37,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     series(&mut text, &all);
     shards(&mut text, &board.shards());
     build(&mut text, around);
+    config(&mut text, &around.config);
     process(&mut text, &around.process);
     text.finish()
 }
@@ -180,6 +183,14 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
 fn build(text: &mut Exposition, around: &Surroundings<'_>) {
     text.family("mesher_build_info", Kind::Gauge, "The program that runs, and its I/O driver. Always 1.")
         .sample(&[("version", around.version), ("driver", around.driver)], 1);
+}
+
+fn config(text: &mut Exposition, config: &ConfigState) {
+    let help = "Attempts to reload the configuration.";
+    text.single("mesher_config_reloads_total", Kind::Counter, help, config.reloads);
+    let help = "1 if the last attempt to reload the configuration succeeded, or there was none.";
+    let ok = u64::from(config.last_reload_ok);
+    text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
 }
 
 fn process(text: &mut Exposition, process: &Process) {

@@ -26,4 +26,4 @@ mod view;
 mod tests;
 
 pub use server::{AdminHandle, AdminOptions, start};
-pub use view::{Build, Identity, Shard, View};
+pub use view::{Build, ConfigState, Identity, Shard, View};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
-use super::view::{Build, Identity, Shard, View};
+use super::view::{Build, ConfigState, Identity, Shard, View};
 use super::{exposition, metrics, process};
 use crate::snapshot::stats::Board;
 
@@ -94,6 +94,7 @@ impl Site {
             version: &self.build.version,
             driver: &driver(&self.view.shards()),
             started: self.started,
+            config: self.view.config(),
             process: process::look(),
         };
         let body = metrics::render(&self.board, &around);
@@ -117,6 +118,7 @@ impl Site {
             ready: reasons.is_empty(),
             driver: driver(&shards),
             shards: shards.iter().enumerate().map(|(shard, state)| Numbered { shard, state }).collect(),
+            config: self.view.config(),
             details: self.view.details(),
             reasons: &reasons,
         };
@@ -218,6 +220,7 @@ struct Verbose<'a> {
     reasons: &'a [String],
     driver: String,
     shards: Vec<Numbered<'a>>,
+    config: ConfigState,
     details: serde_json::Value,
 }
 

@@ -28,6 +28,10 @@ impl View for Mesher {
         self.shards.lock().unwrap().clone()
     }
 
+    fn config(&self) -> ConfigState {
+        ConfigState { generation: 2, reloads: 3, last_reload_ok: false, error: "line 1".into() }
+    }
+
     fn details(&self) -> Value {
         json!({ "registry": { "type": "file" } })
     }
@@ -165,6 +169,8 @@ fn verbose_readiness_tells_each_shards_driver_and_why() {
         assert_eq!(body["shards"][0], json!({ "shard": 0, "alive": true, "driver": "uring" }));
         assert!(body["shards"][1]["why"].as_str().unwrap().contains("seccomp"), "{body}");
         assert_eq!(body["details"]["registry"]["type"], json!("file"));
+        let config = json!({ "generation": 2, "reloads": 3, "last_reload_ok": false, "error": "line 1" });
+        assert_eq!(body["config"], config);
     }
 }
 
@@ -283,6 +289,8 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
     assert_eq!(value(r#"mesher_connections{side="upstream"}"#), 2.0);
     assert_eq!(value(r#"mesher_shard_turns_total{shard="1"}"#), 200.0);
     assert_eq!(value(r#"mesher_build_info{version="0.1.0",driver="uring"}"#), 1.0);
+    assert_eq!(value("mesher_config_reloads_total"), 3.0);
+    assert_eq!(value("mesher_config_last_reload_successful"), 0.0);
     for single in [
         "mesher_requests_in_flight",
         "mesher_downstream_accepted_total",

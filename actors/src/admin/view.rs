@@ -9,11 +9,27 @@ pub trait View: Send + Sync + 'static {
     /// starting, draining, or without a registry.
     fn readiness(&self) -> Vec<String>;
 
+    /// How reloading the configuration went.
+    fn config(&self) -> ConfigState;
+
     /// The shards, by index.
     fn shards(&self) -> Vec<Shard>;
 
     /// Everything else a person who looks for a fault may want to see (`/ready?verbose`). No secrets.
     fn details(&self) -> serde_json::Value;
+}
+
+/// Which configuration is in force, and how the last attempt to change it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigState {
+    /// Counts configurations in force; 1 is the one of the start.
+    pub generation: u64,
+    /// Attempts to reload it since the start.
+    pub reloads: u64,
+    /// The last attempt succeeded, or there was none.
+    pub last_reload_ok: bool,
+    /// Why it did not; empty if it did.
+    pub error: String,
 }
 
 /// One shard.
@@ -26,6 +42,13 @@ pub struct Shard {
     /// Why this driver and not the better one; empty when there is nothing to say.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+}
+
+impl Default for ConfigState {
+    /// As at the start.
+    fn default() -> Self {
+        Self { generation: 1, reloads: 0, last_reload_ok: true, error: String::new() }
+    }
 }
 
 /// The service this mesher stands for, as registered.

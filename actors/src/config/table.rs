@@ -172,6 +172,7 @@ pub(super) const KEYS: &[Known] = &[
     served("mesher.state.dir", Text, ""),
     served("mesher.drain.graceSeconds", Duration(Seconds), "5"),
     served("mesher.drain.timeoutSeconds", Duration(Seconds), "25"),
+    served("mesher.upgrade.readySeconds", Duration(Seconds), "30"),
     served("mesher.timeout.connectSeconds", Duration(Seconds), "1"),
     served("mesher.timeout.headerSeconds", Duration(Seconds), "30"),
     served("mesher.timeout.idleSeconds", Duration(Seconds), "60"),

@@ -111,6 +111,8 @@ fn with_world(change: impl FnOnce(&mut ControlSettings), test: impl AsyncFnOnce(
         let status = StatusBoard::new();
         let mut settings = settings(live);
         change(&mut settings);
+        let (_checks, checks) = flume::bounded(1);
+        let given = Given { orders: given, checks };
         let control = run(settings, vec![port], given, status.clone(), stopped);
         let world = World { shard, lives, orders, status };
         let script = async {
@@ -449,6 +451,63 @@ fn a_withdrawal_that_dies_with_its_source_is_reported() {
 }
 
 #[test]
+fn a_released_registration_is_neither_withdrawn_nor_told_of_again() {
+    with_world(
+        |_| {},
+        async |world| {
+            let life = world.life().await;
+            world.orders.send(Order::Announce(Arc::new(registration()))).unwrap();
+            assert!(matches!(life.command().await, Command::Register(_)));
+            world.orders.send(Order::Release).unwrap();
+            assert!(matches!(life.command().await, Command::Release));
+            let (done, outcome) = flume::bounded(1);
+            world.orders.send(Order::Withdraw(done)).unwrap();
+            assert_eq!(outcome.recv_async().await, Ok(Ok(())));
+            life.end.send(End::Error).ok().unwrap();
+            let second = world.life().await;
+            world.ask("orders");
+            second.expect_watch("orders").await;
+            assert_eq!(world.status.read().registration, RegistrationState::Absent);
+        },
+    );
+}
+
+#[test]
+fn services_that_are_expected_are_known_before_anybody_asks() {
+    with_world(
+        |_| {},
+        async |world| {
+            let life = world.life().await;
+            world.orders.send(Order::Expect(vec!["orders".into()])).unwrap();
+            life.expect_watch("orders").await;
+            life.tell(answer("orders", &[1]));
+            assert_eq!(known(&*world.snapshot().await, "orders").endpoints.len(), 1);
+        },
+    );
+}
+
+#[test]
+fn new_settings_of_upstreams_reach_what_is_known_already() {
+    let strategy = Arc::new(std::sync::Mutex::new(Strategy::RoundRobin));
+    let configured = strategy.clone();
+    with_world(
+        |settings| {
+            settings.upstream =
+                Arc::new(move |_| Upstream { strategy: *configured.lock().unwrap(), ..Upstream::default() });
+        },
+        async |world| {
+            let life = world.life().await;
+            let before = known(&*world.learn(&life, "orders", &[1]).await, "orders");
+            *strategy.lock().unwrap() = Strategy::Random;
+            world.orders.send(Order::Resolve).unwrap();
+            let after = known(&*world.snapshot().await, "orders");
+            assert_eq!((before.strategy, after.strategy), (Strategy::RoundRobin, Strategy::Random));
+            assert_eq!(after.endpoints, before.endpoints);
+        },
+    );
+}
+
+#[test]
 fn a_balancer_that_panics_takes_nobody_with_it() {
     with_world(
         |_| {},
@@ -479,6 +538,8 @@ fn a_second_life_of_the_actors_remembers_everything() {
         let (shard, port) = pair();
         let (orders, given) = flume::bounded(16);
         let status = StatusBoard::new();
+        let (_checks, checks) = flume::bounded(1);
+        let given = Given { orders: given, checks };
         let roots = Roots::new(settings(live), vec![port], given, status.clone());
         let world = World { shard, lives, orders, status };
         let first = roots.grow();

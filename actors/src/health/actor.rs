@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::StreamExt as _;
 use reqwest::Client;
 use tracing::{info, warn};
 
 use super::probe::{Check, client};
 use super::verdict::Verdict;
+use crate::registry::instance::Status;
 use crate::registry::watcher::SetStatus;
 use crate::status::{CheckStatus, StatusBoard};
 
@@ -22,28 +24,54 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Makes all checks, each at its own pace, and tells the watcher when the verdict changes.
 ///
 /// Guarantee: each check has at most one run under way; every change of the verdict reaches the watcher, in order.
+/// Checks that are replaced are heard no more.
 pub(crate) struct Health {
-    checks: Rc<[Check]>,
-    /// Outlives the actor, so that a DOWN that was said is taken back.
+    checks: Rc<RefCell<Rc<[Check]>>>,
+    /// Outlives the actor, as the checks do, so that a DOWN that was said is taken back.
     verdict: Rc<RefCell<Verdict>>,
+    replacements: flume::Receiver<Vec<Check>>,
+    /// Counts sets of checks, so that the runs of an earlier one are known by it.
+    generation: u64,
     watcher: Recipient<SetStatus>,
     board: Arc<StatusBoard>,
 }
+
+/// These are the checks from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Replace(Vec<Check>);
 
 // === impl Health ===
 
 impl Health {
     pub(crate) fn new(
-        checks: Rc<[Check]>,
+        checks: Rc<RefCell<Rc<[Check]>>>,
         verdict: Rc<RefCell<Verdict>>,
+        replacements: flume::Receiver<Vec<Check>>,
         watcher: Recipient<SetStatus>,
         board: Arc<StatusBoard>,
     ) -> Self {
-        Self { checks, verdict, watcher, board }
+        Self { checks, verdict, replacements, generation: 0, watcher, board }
+    }
+
+    /// Begins with all checks.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.generation += 1;
+        let checks = self.checks.borrow().clone();
+        let shown = |check: &Check| CheckStatus { target: check.target(), healthy: None, why: String::new() };
+        self.board.update(|status| status.health_checks = checks.iter().map(shown).collect());
+        if checks.is_empty() {
+            return;
+        }
+        let client = client();
+        for index in 0..checks.len() {
+            self.run(index, client.clone(), ctx);
+        }
     }
 
     fn run(&self, index: usize, client: Result<Client, String>, ctx: &mut Context<Self>) {
-        let Some(check) = self.checks.get(index).cloned() else { return };
+        let Some(check) = self.checks.borrow().get(index).cloned() else { return };
+        let generation = self.generation;
         let run = async move {
             let result = match &client {
                 Ok(client) => check.run(client).await,
@@ -52,10 +80,17 @@ impl Health {
             (check, client, result)
         };
         ctx.spawn(run.into_actor(self).map(move |(check, client, result), actor, ctx| {
+            if actor.generation != generation {
+                return;
+            }
             let interval = check.interval.max(INTERVAL_MIN);
             let wait = if result.is_ok() { interval } else { interval.min(RETRY_AFTER) };
             actor.result(index, &check, result, ctx);
-            ctx.run_later(wait, move |actor, ctx| actor.run(index, client, ctx));
+            ctx.run_later(wait, move |actor, ctx| {
+                if actor.generation == generation {
+                    actor.run(index, client, ctx);
+                }
+            });
         }));
     }
 
@@ -73,7 +108,12 @@ impl Health {
             false if changed => warn!(target = %check.target(), %why, "local service is not healthy"),
             _ => {}
         }
-        if let Some(status) = self.verdict.borrow_mut().result(index, healthy) {
+        let status = self.verdict.borrow_mut().result(index, healthy);
+        self.say(status, ctx);
+    }
+
+    fn say(&self, status: Option<Status>, ctx: &mut Context<Self>) {
+        if let Some(status) = status {
             ctx.wait(self.watcher.send(SetStatus(status)).into_actor(self).map(|_, _, _| ()));
         }
     }
@@ -83,12 +123,23 @@ impl Actor for Health {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let shown = |check: &Check| CheckStatus { target: check.target(), healthy: None, why: String::new() };
-        self.board.update(|status| status.health_checks = self.checks.iter().map(shown).collect());
-        let client = client();
-        for index in 0..self.checks.len() {
-            self.run(index, client.clone(), ctx);
+        ctx.add_message_stream(self.replacements.clone().into_stream().map(Replace));
+        self.begin(ctx);
+    }
+}
+
+impl Handler<Replace> for Health {
+    type Result = ();
+
+    fn handle(&mut self, Replace(checks): Replace, ctx: &mut Self::Context) {
+        if *checks == **self.checks.borrow() {
+            return;
         }
+        info!(checks = checks.len(), "the checks of the local service have changed");
+        let status = self.verdict.borrow_mut().renew(checks.len());
+        *self.checks.borrow_mut() = checks.into();
+        self.begin(ctx);
+        self.say(status, ctx);
     }
 }
 
@@ -103,7 +154,6 @@ mod tests {
 
     use super::super::probe::Probe;
     use super::*;
-    use crate::registry::instance::Status;
 
     struct Ear(flume::Sender<Status>);
 
@@ -139,7 +189,10 @@ mod tests {
         let check = |probe| Check { address, probe, interval: Duration::ZERO };
         let checks = [check(Probe::Tcp), check(Probe::rest("/", Some(200), None).unwrap())];
         let verdict = Rc::new(RefCell::new(Verdict::new(checks.len())));
-        Health::new(Rc::new(checks), verdict, Ear(hear).start().recipient(), board.clone()).start();
+        let checks = Rc::new(RefCell::new(Rc::from(checks)));
+        let (replace, replacements) = flume::bounded(1);
+        let ear = Ear(hear).start().recipient();
+        Health::new(checks, verdict, replacements, ear, board.clone()).start();
 
         let next = || tokio::time::timeout(Duration::from_secs(10), heard.recv_async());
         assert_eq!(next().await.unwrap(), Ok(Status::Down));
@@ -149,5 +202,12 @@ mod tests {
         answered.set(200);
         assert_eq!(next().await.unwrap(), Ok(Status::Up));
         assert_eq!(board.read().health_checks[1].healthy, Some(true));
+
+        let unmet = Probe::rest("/", Some(204), None).unwrap();
+        replace.send(vec![check(unmet)]).unwrap();
+        assert_eq!(next().await.unwrap(), Ok(Status::Down));
+        assert_eq!(board.read().health_checks.len(), 1);
+        replace.send(Vec::new()).unwrap();
+        assert_eq!(next().await.unwrap(), Ok(Status::Up), "without checks nothing speaks against it");
     }
 }

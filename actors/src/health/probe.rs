@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 64 << 10;
 
 /// A check and how often it is made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Check {
     /// The local service.
     pub address: SocketAddr,
@@ -55,6 +55,20 @@ pub enum ProbeError {
 }
 
 // === impl Probe ===
+
+/// Equal probes look at the same; a pattern is equal if it reads the same.
+impl PartialEq for Probe {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp, Self::Tcp) => true,
+            (Self::Rest { uri, status, body }, Self::Rest { uri: uri2, status: status2, body: body2 }) => {
+                let pattern = |body: &Option<Regex>| body.as_ref().map(|regex| regex.as_str().to_owned());
+                uri == uri2 && status == status2 && pattern(body) == pattern(body2)
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Probe {
     /// Checks what the configuration says.

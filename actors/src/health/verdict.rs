@@ -19,6 +19,16 @@ impl Verdict {
         Self { healthy: vec![None; checks], said: Status::Up }
     }
 
+    /// No results of this many new checks. The status our instance is to have now, if that is another one: without
+    /// checks nothing speaks against it.
+    pub(super) fn renew(&mut self, checks: usize) -> Option<Status> {
+        self.healthy = vec![None; checks];
+        (checks == 0 && self.said != Status::Up).then(|| {
+            self.said = Status::Up;
+            Status::Up
+        })
+    }
+
     /// Takes a result in; the status our instance is to have now, if that is another one.
     ///
     /// ```text
@@ -68,6 +78,19 @@ mod tests {
         assert_eq!(verdict.result(0, false), Some(Status::Down));
         assert_eq!(verdict.result(0, true), None);
         assert_eq!(verdict.result(1, true), Some(Status::Up));
+    }
+
+    #[test]
+    fn new_checks_take_a_down_back_when_they_succeed_and_none_at_once() {
+        let down = || {
+            let mut verdict = Verdict::new(2);
+            assert_eq!(verdict.result(0, false), Some(Status::Down));
+            verdict
+        };
+        let mut verdict = down();
+        assert_eq!(verdict.renew(1), None);
+        assert_eq!(verdict.result(0, true), Some(Status::Up));
+        assert_eq!(down().renew(0), Some(Status::Up));
     }
 
     proptest! {

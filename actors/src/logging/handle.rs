@@ -97,7 +97,8 @@ pub(super) fn build(
 }
 
 fn targets(level: Level) -> Targets {
-    let libraries = level.filter().min(LevelFilter::INFO);
+    // The admin's server tells of each start and stop of its parts, which says nothing to whoever runs mesher.
+    let libraries = level.filter().min(LevelFilter::WARN);
     Targets::new().with_default(libraries).with_target(OWN_TARGET, level.filter())
 }
 

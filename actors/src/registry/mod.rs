@@ -5,7 +5,7 @@
 //! factory, starts it again with backoff when it ends, and keeps the last good answer, on disk too.
 //!
 //! ```text
-//!   Command: Watch, Forget, Register, SetStatus, Withdraw  --->  source  --->  Event: Answer, Registration, Reachable
+//!   Command: Watch, Forget, Register, SetStatus, Withdraw, Release  --->  source  --->  Event: Answer, Registration, Reachable
 //! ```
 
 pub mod endpoint;
@@ -40,6 +40,8 @@ pub enum Command {
     SetStatus(Status),
     /// Take our own instance out and keep it out; `done` hears the outcome.
     Withdraw(futures::channel::oneshot::Sender<Result<(), String>>),
+    /// Leave our own instance as it is and do nothing more about it: another process has taken it over.
+    Release,
 }
 
 /// What a source reports.

@@ -30,7 +30,7 @@ impl Source for Unlisted {
                         let event = Event::Registration(RegistrationState::Absent);
                         events.send_async(event).await.map_err(gone)?;
                     }
-                    Command::Forget(_) | Command::Register(_) | Command::SetStatus(_) => {}
+                    Command::Forget(_) | Command::Register(_) | Command::SetStatus(_) | Command::Release => {}
                 }
             }
             Ok(())

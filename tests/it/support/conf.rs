@@ -60,9 +60,14 @@ impl Conf {
 
     /// Sets a dotted key in a file; an earlier value is replaced.
     pub(crate) fn set(mut self, file: &'static str, key: &str, value: impl Into<Value>) -> Self {
+        self.change(file, key, value);
+        self
+    }
+
+    /// Sets a dotted key in a file of a mesher that runs already.
+    pub(crate) fn change(&mut self, file: &'static str, key: &str, value: impl Into<Value>) {
         self.files.entry(file).or_default().insert(key.to_owned(), value.into());
         self.write(file);
-        self
     }
 
     /// Removes a dotted key from a file.

@@ -56,6 +56,17 @@ impl Start {
         Self { conf, command }
     }
 
+    /// Starts another file than the one under test, which stands or points to it, say.
+    pub(crate) fn program(mut self, program: &std::path::Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(self.command.get_args()).current_dir(self.conf.path());
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        self.command = command;
+        self
+    }
+
     /// Adds a command-line argument.
     pub(crate) fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(argument);
@@ -111,6 +122,14 @@ impl Process {
     /// What it wrote so far, standard output and standard error by lines.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap().clone()
+    }
+
+    /// Waits until it has written `text` this often.
+    #[track_caller]
+    pub(crate) fn wait_for_outputs(&self, text: &str, times: usize) {
+        wait_until(&format!("{times} times {text:?} in the output"), PATIENCE, || {
+            self.output.lock().unwrap().matches(text).count() >= times
+        });
     }
 
     /// Waits until it has written `text`.
@@ -172,6 +191,11 @@ impl Mesher {
     /// Its configuration, whose files a test may change.
     pub(crate) fn conf(&self) -> &Conf {
         &self.conf
+    }
+
+    /// The same, to be changed while it runs.
+    pub(crate) fn conf_mut(&mut self) -> &mut Conf {
+        &mut self.conf
     }
 
     /// A new connection as an application makes it.

@@ -132,7 +132,7 @@ impl FileSource {
                 self.tell(Event::Registration(RegistrationState::Registered("file".into()))).await
             }
             // There is nobody to tell.
-            Command::SetStatus(_) => Ok(()),
+            Command::SetStatus(_) | Command::Release => Ok(()),
             Command::Withdraw(done) => {
                 // Whoever asked may have given up.
                 let _ = done.send(Ok(()));

@@ -51,6 +51,8 @@ pub(super) struct Registrar {
     heartbeat_interval: Duration,
     /// Chosen by us, kept for good: what is registered again is the same instance.
     instance: Arc<str>,
+    /// Somebody else has registered it: its status there is not ours to know before we have set it.
+    is_inherited: bool,
     wanted: Option<Arc<Registration>>,
     /// Status asked for by command, which outlives registrations.
     status: Option<Status>,
@@ -95,11 +97,18 @@ struct UnderWay {
 }
 
 impl Registrar {
-    /// A machine that does nothing until [`Self::register`]; `instance` is the id to register under.
-    pub(super) fn new(instance: Arc<str>, heartbeat_interval: Duration, now: Instant) -> Self {
+    /// A machine that does nothing until [`Self::register`]; `instance` is the id to register under, and
+    /// `is_inherited` says that somebody else has done so.
+    pub(super) fn new(
+        instance: Arc<str>,
+        is_inherited: bool,
+        heartbeat_interval: Duration,
+        now: Instant,
+    ) -> Self {
         Self {
             heartbeat_interval,
             instance,
+            is_inherited,
             wanted: None,
             status: None,
             status_there: None,
@@ -146,6 +155,18 @@ impl Registrar {
             Step::Remove { .. } => {}
             _ if self.maybe_there && self.service.is_some() => self.remove(now),
             _ => self.removed(Ok(()), now),
+        }
+    }
+
+    /// Leaves the instance as it is to whoever has taken it over: no call more, and the service stays known. A removal
+    /// that has begun is ended first: somebody waits for it.
+    pub(super) fn release(&mut self) {
+        self.wanted = None;
+        if !matches!(self.step, Step::Remove { .. }) {
+            self.under_way = None;
+            self.failure = None;
+            self.maybe_there = false;
+            self.step = Step::Idle;
         }
     }
 
@@ -223,7 +244,8 @@ impl Registrar {
         let status = match &call {
             // An instance that is there already keeps the status it has, so only the first is sure to be taken.
             Call::CreateInstance { status, .. } => {
-                Some(*status).filter(|_| !std::mem::replace(&mut self.maybe_there, true))
+                let is_first = !std::mem::replace(&mut self.maybe_there, true);
+                Some(*status).filter(|_| is_first && !self.is_inherited)
             }
             Call::SetStatus { status, .. } => Some(*status),
             _ => None,
@@ -404,6 +426,7 @@ impl Registrar {
 
     fn removed(&mut self, outcome: Result<(), String>, now: Instant) {
         self.removal = Some(outcome);
+        self.is_inherited = false;
         self.maybe_there = false;
         self.status_there = None;
         self.created_at = None;
@@ -501,7 +524,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let now = Instant::now();
-            Self { registrar: Registrar::new("i1".into(), INTERVAL, now), now, last: None }
+            Self { registrar: Registrar::new("i1".into(), false, INTERVAL, now), now, last: None }
         }
 
         fn registered() -> Self {
@@ -675,6 +698,34 @@ mod tests {
                 (None, None)
             );
         }
+    }
+
+    #[test]
+    fn an_inherited_instance_is_taken_on_and_told_its_status() {
+        let mut bench = Bench::new();
+        bench.registrar = Registrar::new("i1".into(), true, INTERVAL, bench.now);
+        bench.registrar.register(registration("rest://10.0.0.5:1"), bench.now);
+        bench.expect(0, "FindService", Ok(Some("s1".into())));
+        bench.expect(0, "CreateInstance", Ok(Some("i1".into())));
+        assert_eq!(bench.registrar.state(), RegistrationState::Registered("i1".into()));
+        let Call::SetStatus { status, .. } = bench.call(3, "SetStatus") else { panic!() };
+        assert_eq!(status, Status::Up, "it may be DOWN since before");
+        bench.answer(Ok(None));
+        bench.expect(27, "Heartbeat", Ok(None));
+    }
+
+    #[test]
+    fn a_released_instance_is_left_alone() {
+        let mut bench = Bench::registered();
+        bench.call(30, "Heartbeat");
+        bench.registrar.release();
+        bench.answer(refused(Code::NO_INSTANCE));
+        bench.registrar.set_status(Status::Down, bench.now);
+        assert_eq!((bench.registrar.next(), bench.registrar.poll(bench.now + INTERVAL * 10)), (None, None));
+        assert!(bench.registrar.service().is_some(), "it is still asked for others");
+        bench.registrar.withdraw(bench.now);
+        assert_eq!(bench.registrar.take_removal(), Some(Ok(())));
+        assert_eq!(bench.registrar.poll(bench.now), None);
     }
 
     #[test]

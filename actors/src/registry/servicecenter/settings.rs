@@ -37,6 +37,8 @@ pub struct ServiceCenterSettings {
     /// Id of our instance, made here by chance: each restart of the source registers the same instance, and
     /// registering twice is harmless.
     pub instance_id: Arc<str>,
+    /// The id is that of an instance which another process has registered and leaves to us.
+    pub is_inherited: bool,
 }
 
 /// One address of service-center.
@@ -80,6 +82,7 @@ impl ServiceCenterSettings {
             heartbeat_interval,
             watch,
             instance_id: fresh_id(),
+            is_inherited: false,
         })
     }
 }

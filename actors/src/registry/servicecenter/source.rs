@@ -101,7 +101,12 @@ impl<'a> Session<'a> {
         Self {
             client,
             events,
-            registrar: Registrar::new(Arc::clone(&settings.instance_id), settings.heartbeat_interval, now),
+            registrar: Registrar::new(
+                Arc::clone(&settings.instance_id),
+                settings.is_inherited,
+                settings.heartbeat_interval,
+                now,
+            ),
             discovery: Discovery::new(scope, now),
             watch: Watch::new(settings.watch),
             registering: None,
@@ -228,6 +233,9 @@ impl<'a> Session<'a> {
             Command::Withdraw(done) => {
                 self.withdrawals.push(done);
                 self.registrar.withdraw(now());
+            }
+            Command::Release => {
+                self.registrar.release();
             }
         }
         Ok(())

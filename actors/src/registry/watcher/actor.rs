@@ -55,6 +55,12 @@ pub(crate) enum Order {
     Announce(Arc<Registration>),
     /// Take our own instance out and keep it out; the sender hears the outcome.
     Withdraw(flume::Sender<Result<(), String>>),
+    /// Leave our own instance to another process.
+    Release,
+    /// Watch these services although no request wants them yet.
+    Expect(Vec<Arc<str>>),
+    /// The settings of upstreams have changed: say again what is known.
+    Resolve,
 }
 
 /// The local service is healthy, or is not.
@@ -366,6 +372,15 @@ impl Handler<Order> for Watcher {
                 self.command(Command::Register(registration));
             }
             Order::Withdraw(done) => self.withdraw(done, ctx),
+            Order::Release => {
+                self.memory.borrow_mut().registration = None;
+                self.board.update(|status| status.registration = RegistrationState::Absent);
+                self.command(Command::Release);
+            }
+            Order::Expect(services) => self.change(ctx, |names, now| {
+                services.iter().flat_map(|service| names.lookup(service, now)).collect()
+            }),
+            Order::Resolve => self.change(ctx, |names, _| names.said()),
         }
     }
 }
