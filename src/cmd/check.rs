@@ -11,12 +11,13 @@ use super::run::complain;
 
 /// Reports on the standard output; the exit code says whether there are errors.
 pub(super) fn check(args: &RunArgs, strict: bool, format: Format) -> Exit {
-    let Loaded { config, mut report, .. } = match load(args) {
+    let Loaded { config, mut report, settings } = match load(args) {
         Ok(loaded) => loaded,
         Err(error) => return complain(Exit::Usage, &error.to_string()),
     };
     // What the log's settings are wrong about belongs to the report too.
     let _ = logging::Settings::from_config(&config, &mut report);
+    settings.inspect_watched_files(&mut report);
     if strict {
         report.be_strict();
     }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mesher_actors::config::{Code, Config, Report, Unit};
+use mesher_actors::config::yaml::Mark;
+use mesher_actors::config::{Code, Config, Origin, Place, Report, SourceFile, Unit};
 use mesher_actors::control::SourceFactory;
 use mesher_actors::registry::Source;
-use mesher_actors::registry::file::{FileSettings, FileSource};
+use mesher_actors::registry::file::{self, Fault, FileSettings, FileSource};
 use mesher_actors::registry::instance::Identity;
 use mesher_actors::registry::servicecenter::{ServiceCenter, ServiceCenterSettings};
 use mesher_actors::registry::unlisted::Unlisted;
@@ -60,6 +61,25 @@ impl Registry {
         }
     }
 
+    /// Adds what is wrong with the registry's file. At start that is no reason not to run: the file is watched.
+    pub(super) fn inspect(&self, report: &mut Report) {
+        let Self::File(settings) = self else { return };
+        let faults = match file::inspect(settings.clone()) {
+            Ok(faults) => faults,
+            Err(why) => {
+                report.error(Code::UNREADABLE, &Origin::Default, why);
+                return;
+            }
+        };
+        let read = Arc::new(SourceFile { path: settings.path.clone(), text: faults.text });
+        if let Some(fault) = faults.error {
+            report.error(Code::SYNTAX, &origin(&read, &fault), fault.message);
+        }
+        for fault in faults.left_out {
+            report.warning(Code::WRONG_VALUE, &origin(&read, &fault), fault.message);
+        }
+    }
+
     /// Kind and address, for people.
     pub(super) fn name(&self) -> (&'static str, String) {
         match self {
@@ -107,6 +127,13 @@ impl Registry {
             }
         })
     }
+}
+
+/// Where in the file a fault is; its beginning if it is wrong as a whole.
+fn origin(file: &Arc<SourceFile>, fault: &Fault) -> Origin {
+    let (line, column) = fault.place.unwrap_or((1, 1));
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Origin::File(Place::new(file, Mark { line: number(line), column: number(column), length: 1 }))
 }
 
 /// `servicecomb.registry.configPath`, from the configuration directory unless absolute.

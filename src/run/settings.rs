@@ -161,6 +161,11 @@ impl Settings {
         warn_of_open_ports(&settings, report);
         settings
     }
+
+    /// Adds what is wrong with files that are read while mesher runs, and that a start does not wait for.
+    pub fn inspect_watched_files(&self, report: &mut Report) {
+        self.registry.inspect(report);
+    }
 }
 
 fn identity(config: &Config) -> Identity {

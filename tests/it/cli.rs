@@ -143,6 +143,22 @@ fn check_reports_every_problem_at_once_with_its_place_and_a_suggestion() {
 }
 
 #[test]
+fn check_looks_into_the_registry_file_too() {
+    let conf = Conf::sidecar(CALLER);
+    let check = || run(&["check", "--config", ".", "--service-ports=rest:8080"], conf.path());
+    conf.replace("registry.yaml", "services:\n  orders:\n    - endpoint: []\n");
+    ends(
+        &check(),
+        2,
+        &["unknown field `endpoint`", "registry.yaml:3:7", "3 │     - endpoint: []", "1 error"],
+    );
+    conf.replace("registry.yaml", "services:\n  orders:\n    - endpoints: [\"rest//x\"]\n");
+    ends(&check(), 0, &["\"rest//x\" is skipped", "registry.yaml:3:", "1 warning"]);
+    std::fs::remove_file(conf.path().join("registry.yaml")).unwrap();
+    ends(&check(), 2, &["registry.yaml does not exist", "servicecomb.registry.configPath"]);
+}
+
+#[test]
 fn unknown_keys_are_warnings_unless_check_is_strict() {
     let conf = Conf::sidecar(CALLER).set("chassis.yaml", "servicecomb.registry.adress", "x");
     let check = |more: &[&str]| {

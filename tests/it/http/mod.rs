@@ -1,6 +1,7 @@
 //! HTTP/1.1 through the calling sidecar, on both I/O drivers.
 
-mod bodies; // framing, streaming, back-pressure
+mod backpressure; // no faster than it is taken
+mod bodies; // framing, streaming
 mod connections; // keep-alive, pipelining, pools, versions, ends
 mod failures; // what mesher answers itself
 mod faulty_origins; // upstreams that break the protocol or off

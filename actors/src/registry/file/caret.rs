@@ -8,11 +8,20 @@ const SHOWN_BESIDE: usize = 60;
 
 /// Where something is in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+struct Place {
     /// From 1.
-    pub(super) line: usize,
+    line: usize,
     /// In characters, from 1.
-    pub(super) column: usize,
+    column: usize,
+}
+
+/// Something wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What, without its place.
+    pub message: String,
+    /// Line and column, in characters, from 1; none if it is wrong as a whole.
+    pub place: Option<(usize, usize)>,
 }
 
 /// A fault with the line it is in and a caret below its first character.
@@ -23,7 +32,7 @@ pub(super) struct Place {
 /// 4 |       endpoint: []
 ///   |       ^
 /// ```
-pub(super) fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
+fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
     let Place { line, column } = place.within(text);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
@@ -36,6 +45,18 @@ pub(super) fn render(path: &Path, text: &str, place: Place, message: &str) -> St
     // Writing to a String cannot fail.
     let _ = write!(out, "\n{number} | {}\n{margin} | {blank}^", shown.trim_end());
     out
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// As people are shown it.
+    pub(super) fn render(&self, path: &Path, text: &str) -> String {
+        match self.place {
+            Some((line, column)) => render(path, text, Place { line, column }, &self.message),
+            None => format!("{}: {}", path.display(), self.message),
+        }
+    }
 }
 
 // === impl Place ===

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::caret::{Place, render};
+use super::caret::Fault;
 use crate::registry::endpoint;
 use crate::registry::instance::{Instance, Status, Zone};
 
@@ -23,7 +22,7 @@ pub(super) struct Registry {
     /// Instances by service, in the order of the file.
     pub(super) services: BTreeMap<Arc<str>, Vec<Arc<Instance>>>,
     /// What is wrong in it without making it useless, each with its place; the first [`COMPLAINTS_MAX`].
-    pub(super) complaints: Vec<String>,
+    pub(super) complaints: Vec<Fault>,
 }
 
 /// What is assumed where a file says nothing.
@@ -93,12 +92,12 @@ fn first_version() -> String {
 /// Reads a file's text; an empty one is a registry without services.
 ///
 /// # Errors
-/// The first thing in it that makes no sense, with path, line and caret.
-pub(super) fn parse(path: &Path, text: &str, defaults: &Defaults) -> Result<Registry, String> {
+/// The first thing in it that makes no sense.
+pub(super) fn parse(text: &str, defaults: &Defaults) -> Result<Registry, Fault> {
     let document = if is_empty(text) {
         Document { services: None }
     } else {
-        serde_yaml::from_str(text).map_err(|error| explain(path, text, &error))?
+        serde_yaml::from_str(text).map_err(|error| explain(&error))?
     };
     let mut registry = Registry::default();
     let mut count = 0_usize;
@@ -106,10 +105,10 @@ pub(super) fn parse(path: &Path, text: &str, defaults: &Defaults) -> Result<Regi
         let entries = entries.unwrap_or_default();
         count = count.saturating_add(entries.len());
         if count > INSTANCES_MAX {
-            return Err(format!("{}: more than {INSTANCES_MAX} instances", path.display()));
+            return Err(Fault { message: format!("more than {INSTANCES_MAX} instances"), place: None });
         }
         for address in entries.iter().flat_map(|entry| &entry.endpoints) {
-            registry.complain(path, text, address);
+            registry.complain(text, address);
         }
         let instances =
             entries.into_iter().enumerate().map(|(n, entry)| Arc::new(entry.instance(&name, n, defaults)));
@@ -157,19 +156,19 @@ fn is_empty(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
 }
 
-fn explain(path: &Path, text: &str, error: &serde_yaml::Error) -> String {
-    let Some(at) = error.location() else { return format!("{}: {error}", path.display()) };
+fn explain(error: &serde_yaml::Error) -> Fault {
+    let place = error.location().map(|at| (at.line(), at.column()));
     let message = error.to_string();
-    // The place is shown by the caret.
+    // Whoever shows the fault shows its place.
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    render(path, text, Place { line: at.line(), column: at.column() }, message)
+    Fault { message: message.to_owned(), place }
 }
 
 // === impl Registry ===
 
 impl Registry {
     /// Takes note of an address that cannot be used.
-    fn complain(&mut self, path: &Path, text: &str, address: &str) {
+    fn complain(&mut self, text: &str, address: &str) {
         let Err(why) = endpoint::parse(address) else { return };
         if self.complaints.len() == COMPLAINTS_MAX {
             return;
@@ -177,12 +176,9 @@ impl Registry {
         let message = format!("address {address:?} is skipped: {why}");
         let place = text.lines().enumerate().find_map(|(n, line)| {
             let before = line.get(..line.find(address)?)?;
-            Some(Place { line: n + 1, column: before.chars().count() + 1 })
+            Some((n + 1, before.chars().count() + 1))
         });
-        self.complaints.push(match place {
-            Some(place) => render(path, text, place, &message),
-            None => format!("{}: {message}", path.display()),
-        });
+        self.complaints.push(Fault { message, place });
     }
 }
 
@@ -225,13 +221,15 @@ impl From<StatusWord> for Status {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn parse(text: &str) -> Result<Registry, String> {
         let defaults = Defaults { app: "shop".into(), environment: "testing".into() };
-        super::parse(Path::new("registry.yaml"), text, &defaults)
+        super::parse(text, &defaults).map_err(|fault| fault.render(Path::new("registry.yaml"), text))
     }
 
     #[test]
@@ -303,15 +301,13 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_be_used_are_shown_one_by_one() {
-        let registry = parse(
-            "services:\n  orders:\n    - endpoints:\n      - rest://10.0.0.1\n      - rest://orders:80\n      - \
-             rest://10.0.0.2:80\n",
-        )
-        .unwrap();
+        let text = "services:\n  orders:\n    - endpoints:\n      - rest://10.0.0.1\n      - rest://orders:80\n      - \
+                    rest://10.0.0.2:80\n";
+        let registry = parse(text).unwrap();
         assert_eq!(registry.complaints.len(), 2);
         let first = "address \"rest://10.0.0.1\" is skipped: it has no port; write rest://IP:PORT\n \
                      --> registry.yaml:4:9\n4 |       - rest://10.0.0.1\n  |         ^";
-        assert_eq!(registry.complaints[0], first);
+        assert_eq!(registry.complaints[0].render(Path::new("registry.yaml"), text), first);
         assert_eq!(registry.services["orders"][0].endpoints.len(), 3);
     }
 

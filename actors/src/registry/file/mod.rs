@@ -14,4 +14,5 @@ mod caret;
 mod format;
 mod source;
 
-pub use source::{FileSettings, FileSource};
+pub use caret::Fault;
+pub use source::{Faults, FileSettings, FileSource, inspect};

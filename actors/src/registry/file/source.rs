@@ -17,6 +17,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
+use super::caret::Fault;
 use super::format::{Defaults, Registry, parse};
 use crate::registry::{Answer, Command, Event, RegistrationState, Source, SourceError};
 
@@ -75,6 +76,31 @@ struct NextLook {
     at: Instant,
     /// Set by the first event since the last look.
     latest: Option<Instant>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults {
+    /// The file as it was read.
+    pub text: String,
+    /// What makes it useless, if it is.
+    pub error: Option<Fault>,
+    /// What is left out of it.
+    pub left_out: Vec<Fault>,
+}
+
+/// Looks a file through as the source would.
+///
+/// # Errors
+/// Why it cannot be read, its path included.
+pub fn inspect(settings: FileSettings) -> Result<Faults, String> {
+    let text = read(&settings.path)?;
+    let defaults = Defaults { app: settings.app, environment: settings.environment };
+    let (error, left_out) = match parse(&text, &defaults) {
+        Ok(registry) => (None, registry.complaints),
+        Err(fault) => (Some(fault), Vec::new()),
+    };
+    Ok(Faults { text, error, left_out })
 }
 
 // === impl FileSource ===
@@ -166,12 +192,14 @@ impl FileSource {
     }
 
     fn understand(&self, text: &Result<String, String>) -> Result<Registry, String> {
-        parse(&self.path, text.as_ref().map_err(Clone::clone)?, &self.defaults)
+        let text = text.as_ref().map_err(Clone::clone)?;
+        parse(text, &self.defaults).map_err(|fault| fault.render(&self.path, text))
     }
 
     async fn replace(&mut self, registry: Registry) -> Result<(), SourceError> {
+        let text = self.text.as_deref().unwrap_or_default();
         for complaint in &registry.complaints {
-            warn_by_line(complaint);
+            warn_by_line(&complaint.render(&self.path, text));
         }
         info!(path = %self.path.display(), services = registry.services.len(), "registry file read");
         let old = self.registry.replace(registry);
