@@ -12,7 +12,7 @@ use super::support::process::{Start, run};
 use super::support::wait::{PATIENCE, wait_for};
 
 /// Keys that the table leaves out although they have a default: they are accepted, and nothing acts on them.
-const QUIET: [&str; 2] = ["servicecomb.registry.autodiscovery", "servicecomb.registry.heartbeat.mode"];
+const QUIET: [&str; 1] = ["servicecomb.registry.heartbeat.mode"];
 
 fn repository(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
