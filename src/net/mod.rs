@@ -12,7 +12,7 @@
 //!
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
-//! `listener`, `deadline`) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! `listener`, `deadline`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
@@ -40,6 +40,7 @@ mod sys;
 mod task;
 mod thread;
 mod timer;
+mod tokio_io;
 mod uring;
 mod wake;
 mod wheel;

@@ -33,6 +33,13 @@ pub struct Stream {
     socket: Socket,
     peer: SocketAddr,
     in_call: Cell<bool>,
+    ahead: Cell<Option<Box<Ahead>>>,
+}
+
+/// Bytes that were read before it was known who is to have them.
+struct Ahead {
+    bytes: Vec<u8>,
+    taken: usize,
 }
 
 impl Stream {
@@ -63,7 +70,7 @@ impl Stream {
 
     /// Takes a connected, non-blocking socket.
     pub(super) fn new(fd: OwnedFd, peer: SocketAddr, reactor: Rc<Reactor>) -> Self {
-        Stream { socket: Socket::new(fd, reactor), peer, in_call: Cell::new(false) }
+        Stream { socket: Socket::new(fd, reactor), peer, in_call: Cell::new(false), ahead: Cell::new(None) }
     }
 
     /// Reads into `buf`, which must not be empty. Zero bytes are the end of the connection.
@@ -72,6 +79,9 @@ impl Stream {
     /// What the kernel says; [`io::ErrorKind::ConnectionReset`] among others.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         debug_assert!(!buf.is_empty(), "an empty read would look like the end");
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Ok(self.take_ahead(ahead, buf)));
+        }
         let slot = self.socket.slot();
         if slot.readable.get() != Readiness::Drained {
             ready!(self.socket.reactor().spend(cx));
@@ -89,6 +99,30 @@ impl Stream {
         }
         self.socket.wait_readable(cx)?;
         Poll::Pending
+    }
+
+    /// Gives back bytes that were read: they are the next to be read, before what was given back earlier and before anything from
+    /// the socket. For who looks at the first bytes of a connection to decide whose it is.
+    pub fn unread(&self, mut bytes: Vec<u8>) {
+        if let Some(behind) = self.ahead.take() {
+            bytes.extend_from_slice(behind.bytes.get(behind.taken..).unwrap_or_default());
+        }
+        if !bytes.is_empty() {
+            self.ahead.set(Some(Box::new(Ahead { bytes, taken: 0 })));
+        }
+    }
+
+    fn take_ahead(&self, mut ahead: Box<Ahead>, buf: &mut [u8]) -> usize {
+        let rest = ahead.bytes.get(ahead.taken..).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        for (to, from) in buf.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        ahead.taken += n;
+        if ahead.taken < ahead.bytes.len() {
+            self.ahead.set(Some(ahead));
+        }
+        n
     }
 
     /// Writes some of `buf`.

@@ -52,6 +52,34 @@ fn a_shard_talks_to_itself_through_connect() {
 }
 
 #[test]
+fn bytes_given_back_are_read_again_before_those_that_came_later() {
+    on_both(|driver| {
+        on_shard(driver, async || {
+            let listener = Listener::adopt(bind(loopback(), false).unwrap()).unwrap();
+            let addr = listener.local_addr();
+            spawn(serve(listener));
+            let mut stream = Stream::connect(addr, LOST).await.unwrap();
+            write_all(&stream, b"later").await.unwrap();
+            stream.unread(b"second ".to_vec());
+            stream.unread(b"first ".to_vec());
+            let mut all = Vec::new();
+            while all.len() < b"first second later".len() {
+                let mut buf = [std::mem::MaybeUninit::uninit(); 4];
+                let mut buf = tokio::io::ReadBuf::uninit(&mut buf);
+                std::future::poll_fn(|cx| {
+                    tokio::io::AsyncRead::poll_read(std::pin::Pin::new(&mut stream), cx, &mut buf)
+                })
+                .await
+                .unwrap();
+                assert!(!buf.filled().is_empty(), "it has not ended");
+                all.extend_from_slice(buf.filled());
+            }
+            assert_eq!(all, b"first second later");
+        });
+    });
+}
+
+#[test]
 fn ipv6_is_served_too() {
     on_both(|driver| {
         on_shard(driver, async || {
