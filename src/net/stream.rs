@@ -232,7 +232,7 @@ impl Stream {
     /// The shard hears of this connection's edges: [`poll_gone`](Self::poll_gone) costs no system call.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        self.socket.is_registered()
+        self.tcp.is_watched()
     }
 
     /// After a request was sent nothing can have arrived yet: the next read waits for the edge instead of asking the kernel first.

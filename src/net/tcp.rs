@@ -142,6 +142,11 @@ impl Tcp {
         Poll::Pending
     }
 
+    /// See [`Stream::is_watched`](super::Stream::is_watched).
+    pub(super) fn is_watched(&self) -> bool {
+        self.socket.is_registered()
+    }
+
     /// See [`Stream::expect_nothing_yet`](super::Stream::expect_nothing_yet).
     pub(super) fn expect_nothing_yet(&self) {
         // Registering reports what is there; on a registered socket only reads that drained it may say so.
