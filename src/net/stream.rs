@@ -17,7 +17,8 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 use super::reactor::Reactor;
 use super::tcp::Tcp;
-use super::tls::{Session, TlsError};
+use super::tls::Session;
+use super::tls_error::TlsError;
 
 /// A TCP connection of this shard.
 pub struct Stream {
@@ -61,7 +62,8 @@ impl Stream {
     /// See [`TlsError`]. The stream is in the clear still: nothing of worth can be said on it, but an alert was sent, which the peer gets
     /// to read if the stream is read to its end before it is dropped.
     pub async fn accept_tls(&mut self, config: Arc<ServerConfig>, timeout: Duration) -> Result<(), TlsError> {
-        self.secure(ServerConnection::new(config)?, timeout).await
+        // Boxed: what a handshake needs is large, and most connections have none, or none any more.
+        Box::pin(async move { self.secure(ServerConnection::new(config)?, timeout).await }).await
     }
 
     /// Goes over to TLS as its client; the server is asked for `name` and has to prove it, if `config` verifies servers.
@@ -74,7 +76,7 @@ impl Stream {
         name: ServerName<'static>,
         timeout: Duration,
     ) -> Result<(), TlsError> {
-        self.secure(ClientConnection::new(config, name)?, timeout).await
+        Box::pin(async move { self.secure(ClientConnection::new(config, name)?, timeout).await }).await
     }
 
     async fn secure(&mut self, tls: impl Into<Connection>, timeout: Duration) -> Result<(), TlsError> {

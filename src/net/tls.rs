@@ -25,6 +25,7 @@ use super::scratch::with_wire_scratch;
 use super::slot::Readiness;
 use super::tcp::Tcp;
 use super::timer::Sleep;
+use super::tls_error::TlsError;
 
 /// Plaintext that one write hands to rustls, and so about the most that waits in it for the socket. Four full records, one `send`.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -37,34 +38,6 @@ const SMALL_BYTES_MAX: usize = 4096;
 /// Receives in a row that may bring no plaintext before a connection that nobody reads counts as out of step: a peer may send a few
 /// tickets, but not keep us busy with them.
 const UNASKED_READS_MAX: u32 = 4;
-
-/// Why TLS failed on a connection.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The handshake was not complete in time.
-    #[error("the TLS handshake was not complete in time")]
-    TimedOut,
-    /// The connection ended without `close_notify`, or in the middle of the handshake.
-    #[error("the peer ended the connection without ending TLS")]
-    Truncated,
-    /// The socket failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// What the peer sent, or what it is, is not accepted; or it does not accept us.
-    #[error(transparent)]
-    Protocol(#[from] rustls::Error),
-}
-
-impl From<TlsError> for io::Error {
-    fn from(error: TlsError) -> Self {
-        match error {
-            TlsError::Io(error) => error,
-            TlsError::TimedOut => io::Error::new(io::ErrorKind::TimedOut, error),
-            TlsError::Truncated => io::Error::new(io::ErrorKind::UnexpectedEof, error),
-            TlsError::Protocol(_) => io::Error::new(io::ErrorKind::InvalidData, error),
-        }
-    }
-}
 
 /// A connection whose handshake is done.
 pub(super) struct Session {
