@@ -37,8 +37,6 @@ pub(super) enum Kind {
     Handlers,
     /// A way of choosing an instance.
     Strategy,
-    /// A setting of TLS.
-    Tls,
 }
 
 /// What mesher does about a key.
