@@ -3,7 +3,7 @@
 //! One task may poll reading and one may poll writing at a time. Dropping a stream closes it. A task that keeps finding bytes, or room for
 //! them, is made to yield now and then: no pump needs to count.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +23,7 @@ use super::tls_error::TlsError;
 /// A TCP connection of this shard.
 pub struct Stream {
     tcp: Tcp,
-    tls: Option<Box<Session>>,
+    tls: OnceCell<Box<Session>>,
     peer: SocketAddr,
     in_call: Cell<bool>,
     ahead: Cell<Option<Box<Ahead>>>,
@@ -53,15 +53,15 @@ impl Stream {
     }
 
     fn over(tcp: Tcp, peer: SocketAddr) -> Self {
-        Stream { tcp, tls: None, peer, in_call: Cell::new(false), ahead: Cell::new(None) }
+        Stream { tcp, tls: OnceCell::new(), peer, in_call: Cell::new(false), ahead: Cell::new(None) }
     }
 
-    /// Goes over to TLS as its server. Bytes given back by [`unread`](Self::unread) are the beginning of the handshake.
+    /// Goes over to TLS as its server, before anything else is done with it. Bytes given back by [`unread`](Self::unread) are the beginning of the handshake.
     ///
     /// # Errors
     /// See [`TlsError`]. The stream is in the clear still: nothing of worth can be said on it, but an alert was sent, which the peer gets
     /// to read if the stream is read to its end before it is dropped.
-    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>, timeout: Duration) -> Result<(), TlsError> {
+    pub async fn accept_tls(&self, config: Arc<ServerConfig>, timeout: Duration) -> Result<(), TlsError> {
         // Boxed: what a handshake needs is large, and most connections have none, or none any more.
         Box::pin(async move { self.secure(ServerConnection::new(config)?, timeout).await }).await
     }
@@ -71,7 +71,7 @@ impl Stream {
     /// # Errors
     /// See [`TlsError`]. The stream is of no further use.
     pub async fn connect_tls(
-        &mut self,
+        &self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         timeout: Duration,
@@ -79,38 +79,40 @@ impl Stream {
         Box::pin(async move { self.secure(ClientConnection::new(config, name)?, timeout).await }).await
     }
 
-    async fn secure(&mut self, tls: impl Into<Connection>, timeout: Duration) -> Result<(), TlsError> {
-        debug_assert!(self.tls.is_none(), "TLS inside of TLS is for the ends of a tunnel");
+    async fn secure(&self, tls: impl Into<Connection>, timeout: Duration) -> Result<(), TlsError> {
+        debug_assert!(!self.is_tls(), "TLS inside of TLS is for the ends of a tunnel");
         let mut first = Vec::new();
         if let Some(ahead) = self.ahead.take() {
             first.extend_from_slice(ahead.rest());
         }
-        self.tls = Some(Box::new(Session::establish(tls, &self.tcp, first, timeout).await?));
+        let session = Session::establish(tls, &self.tcp, first, timeout).await?;
+        // Never twice: a stream that has one is not secured again.
+        let _ = self.tls.set(Box::new(session));
         Ok(())
     }
 
     /// Whether it goes over TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        self.tls.get().is_some()
     }
 
     /// The protocol agreed by ALPN (RFC 7301), if any.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.tls.as_ref()?.alpn.as_deref()
+        self.tls.get()?.alpn.as_deref()
     }
 
     /// The name that a TLS client asked this server for (SNI), if any.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
-        self.tls.as_ref()?.server_name.as_deref()
+        self.tls.get()?.server_name.as_deref()
     }
 
     /// Whether the TLS handshake was a resumption.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.resumed)
+        self.tls.get().is_some_and(|tls| tls.resumed)
     }
 
     /// Reads into `buf`, which must not be empty. Zero bytes are the end of the connection.
@@ -123,7 +125,7 @@ impl Stream {
         if let Some(ahead) = self.ahead.take() {
             return Poll::Ready(Ok(self.take_ahead(ahead, buf)));
         }
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.poll_recv(cx, buf),
             Some(tls) => tls.poll_read(&self.tcp, cx, buf),
         }
@@ -159,7 +161,7 @@ impl Stream {
     /// # Errors
     /// What the kernel says; [`io::ErrorKind::BrokenPipe`] among others, never a signal.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.poll_send(cx, buf),
             Some(tls) => tls.poll_write(&self.tcp, cx, &[IoSlice::new(buf)]),
         }
@@ -170,7 +172,7 @@ impl Stream {
     /// # Errors
     /// As [`poll_write`](Self::poll_write).
     pub fn poll_write_vectored(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.poll_send_vectored(cx, bufs),
             Some(tls) => tls.poll_write(&self.tcp, cx, bufs),
         }
@@ -182,7 +184,7 @@ impl Stream {
     /// # Errors
     /// As [`poll_write`](Self::poll_write).
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.tls {
+        match self.tls.get() {
             None => Poll::Ready(Ok(())),
             Some(tls) => tls.poll_flush(&self.tcp, cx),
         }
@@ -193,7 +195,7 @@ impl Stream {
     /// # Errors
     /// As [`poll_write`](Self::poll_write).
     pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.tls {
+        match self.tls.get() {
             None => {
                 self.tcp.shutdown_write();
                 Poll::Ready(Ok(()))
@@ -206,7 +208,7 @@ impl Stream {
     /// A system call is made only if the last read left the question open. What concerns TLS alone (tickets, new keys) is taken in.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.is_stale(),
             Some(tls) => tls.is_stale(&self.tcp, false),
         }
@@ -216,7 +218,7 @@ impl Stream {
     /// have been fetched yet.
     #[must_use]
     pub fn is_stale_now(&self) -> bool {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.is_stale_now(),
             Some(tls) => tls.is_stale(&self.tcp, true),
         }
@@ -225,7 +227,7 @@ impl Stream {
     /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
     /// in place of a read, so the two are not to be polled at the same time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.poll_gone(cx),
             Some(tls) => tls.poll_gone(&self.tcp, cx),
         }
@@ -261,7 +263,7 @@ impl Stream {
 
     /// Says "end" to the peer; reading goes on. A connection that is gone already needs no saying.
     pub fn shutdown_write(&self) {
-        match &self.tls {
+        match self.tls.get() {
             None => self.tcp.shutdown_write(),
             Some(tls) => tls.shutdown_write(&self.tcp),
         }
@@ -269,7 +271,7 @@ impl Stream {
 
     /// Dropping the stream resets the connection and throws away what was not sent.
     pub fn reset_on_close(&self) {
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = self.tls.get() {
             tls.forget_end();
         }
         self.tcp.reset_on_close();
@@ -300,7 +302,7 @@ impl Drop for Stream {
     /// Over TLS the end is said first, or what came before could be taken for a part only.
     fn drop(&mut self) {
         self.call_ended();
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = self.tls.get() {
             tls.say_end(&self.tcp);
         }
     }

@@ -1,6 +1,6 @@
 //! Why TLS failed on a connection: in a sentence for people, and as a kind to count by.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io;
 
 use mesher_actors::snapshot::stats::TlsFailure;

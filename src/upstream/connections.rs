@@ -15,7 +15,7 @@ use mesher_actors::snapshot::stats::ShardStats;
 use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
 use crate::handler::{Peer, PoolId};
-use crate::net::{self, Stream};
+use crate::net::{self, Stream, TlsError};
 
 /// How often idle connections are looked through. A connection that its peer closed stays in the table of open
 /// files until then.
@@ -204,17 +204,12 @@ impl Upstreams {
     /// What the system says, or why TLS failed; `TimedOut` after the connect time-out, which is for both.
     pub async fn connect(&self, address: SocketAddr, tls: Option<&TlsClient>) -> io::Result<Connection> {
         let (timeout, begun) = (self.connect_timeout.get(), net::now());
-        let mut stream = Stream::connect(address, timeout).await?;
+        let stream = Stream::connect(address, timeout).await?;
         if let Some(tls) = tls {
             let left = timeout.saturating_sub(net::now().saturating_duration_since(begun));
             let secured = stream.connect_tls(tls.config.clone(), tls.server_name.clone(), left).await;
-            match secured {
-                Ok(()) => self.stats.handshakes_upstream.completed(stream.is_resumed()),
-                Err(error) => {
-                    self.stats.handshakes_upstream.failed(error.failure());
-                    return Err(error.into());
-                }
-            }
+            self.stats.handshakes_upstream.count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
+            secured?;
         }
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);

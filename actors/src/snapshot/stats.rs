@@ -188,11 +188,13 @@ pub enum TlsFailure {
     Protocol,
     /// As many handshakes as allowed were under way.
     Overloaded,
+    /// The listener is not told to speak TLS.
+    NotConfigured,
 }
 
 impl TlsFailure {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TimedOut,
         Self::Closed,
         Self::NotTls,
@@ -202,6 +204,7 @@ impl TlsFailure {
         Self::Refused,
         Self::Protocol,
         Self::Overloaded,
+        Self::NotConfigured,
     ];
 
     /// Label value.
@@ -217,6 +220,7 @@ impl TlsFailure {
             Self::Refused => "refused",
             Self::Protocol => "protocol",
             Self::Overloaded => "overloaded",
+            Self::NotConfigured => "not_configured",
         }
     }
 }
@@ -233,14 +237,14 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// Counts a complete handshake.
-    pub fn completed(&self, resumed: bool) {
-        if resumed { &self.resumed } else { &self.full }.add(1);
-    }
-
-    /// Counts a failed handshake.
-    pub fn failed(&self, failure: TlsFailure) {
-        if let Some(counter) = self.failed.get(failure as usize) {
+    /// Counts a handshake: whether it was a resumption, or why it failed.
+    pub fn count(&self, outcome: Result<bool, TlsFailure>) {
+        let counter = match outcome {
+            Ok(true) => Some(&self.resumed),
+            Ok(false) => Some(&self.full),
+            Err(failure) => self.failed.get(failure as usize),
+        };
+        if let Some(counter) = counter {
             counter.add(1);
         }
     }
@@ -352,10 +356,10 @@ mod tests {
     fn a_failed_handshake_counts_under_its_cause() {
         let handshakes = Handshakes::default();
         for (index, failure) in TlsFailure::ALL.into_iter().enumerate() {
-            handshakes.failed(failure);
+            handshakes.count(Err(failure));
             assert_eq!((failure as usize, handshakes.failed[index].value()), (index, 1));
         }
-        handshakes.completed(true);
+        handshakes.count(Ok(true));
         assert_eq!((handshakes.full.value(), handshakes.resumed.value()), (0, 1));
     }
 

@@ -58,8 +58,8 @@ impl Tls {
     /// A client and its server, both on this shard.
     async fn pair(&self) -> (Stream, Stream) {
         let listener = Listener::adopt(bind(loopback(), false).unwrap()).unwrap();
-        let mut client = Stream::connect(listener.local_addr(), LOST).await.unwrap();
-        let (mut server, _) = listener.accept().await.unwrap();
+        let client = Stream::connect(listener.local_addr(), LOST).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
         let (there, here) = futures::join!(
             server.accept_tls(self.server.clone(), LOST),
             client.connect_tls(self.client.clone(), orders(), LOST)
@@ -84,7 +84,7 @@ impl Tls {
             stream.conn.complete_io(&mut stream.sock).unwrap();
             serve(stream);
         });
-        let mut client = Stream::connect(addr, LOST).await.unwrap();
+        let client = Stream::connect(addr, LOST).await.unwrap();
         client.connect_tls(self.client.clone(), orders(), LOST).await.unwrap();
         (client, thread)
     }
@@ -327,7 +327,7 @@ fn a_handshake_that_comes_byte_by_byte_is_waited_for_and_one_that_stops_is_not()
                 assert_eq!(stream.read(&mut [0; 8]).unwrap(), 2);
             };
             let tls = Tls::new();
-            let (mut server, thread) = tls.server_of(call).await;
+            let (server, thread) = tls.server_of(call).await;
             server.accept_tls(tls.server.clone(), LOST).await.unwrap();
             write_all(&server, b"ok").await.unwrap();
             thread.join().unwrap();
@@ -335,7 +335,7 @@ fn a_handshake_that_comes_byte_by_byte_is_waited_for_and_one_that_stops_is_not()
                 stream.sock.write_all(b"\x16\x03\x01\x02").unwrap();
                 while let Ok(1..) = stream.sock.read(&mut [0; 64]) {}
             };
-            let (mut server, thread) = tls.server_of(stops).await;
+            let (server, thread) = tls.server_of(stops).await;
             let error = server.accept_tls(tls.server, Duration::from_millis(50)).await.unwrap_err();
             assert!(matches!(error, TlsError::TimedOut), "{error}");
             drop(server);
@@ -353,8 +353,8 @@ fn what_is_not_accepted_is_told_by_an_alert() {
                 let error = stream.conn.complete_io(&mut stream.sock).unwrap_err();
                 assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
             };
-            let (mut server, thread) = tls.server_of(agrees_on_nothing).await;
-            refused(&mut server, &tls).await;
+            let (server, thread) = tls.server_of(agrees_on_nothing).await;
+            refused(&server, &tls).await;
             thread.join().unwrap();
             let speaks_in_the_clear = |mut stream: Blocking<ClientConnection>| {
                 stream.sock.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -362,15 +362,15 @@ fn what_is_not_accepted_is_told_by_an_alert() {
                 stream.sock.read_to_end(&mut answer).unwrap();
                 assert_eq!(answer, b"\x15\x03\x03\0\x02\x02\x32", "decode_error");
             };
-            let (mut server, thread) = tls.server_of(speaks_in_the_clear).await;
-            refused(&mut server, &tls).await;
+            let (server, thread) = tls.server_of(speaks_in_the_clear).await;
+            refused(&server, &tls).await;
             thread.join().unwrap();
         });
     });
 }
 
 /// The handshake fails, and the peer has time to read why.
-async fn refused(server: &mut Stream, tls: &Tls) {
+async fn refused(server: &Stream, tls: &Tls) {
     let error = server.accept_tls(tls.server.clone(), LOST).await.unwrap_err();
     assert!(matches!(error, TlsError::Protocol(_)), "{error}");
     server.shutdown_write();
@@ -426,7 +426,7 @@ fn records_that_were_tampered_with_end_the_connection_for_good() {
                 assert!(error.to_string().contains("BadRecordMac"), "{error}");
             };
             let tls = Tls::new();
-            let (mut server, thread) = tls.server_of(call).await;
+            let (server, thread) = tls.server_of(call).await;
             server.accept_tls(tls.server, LOST).await.unwrap();
             write_all(&server, b"go").await.unwrap();
             let mut all = Vec::new();
