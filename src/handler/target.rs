@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesher_actors::snapshot::{Service, TlsClient};
 use mesher_actors::snapshot::stats::Series;
+use mesher_actors::snapshot::{Service, TlsClient};
 
 use crate::balance::Balancer;
 

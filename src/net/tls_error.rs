@@ -90,7 +90,9 @@ fn protocol(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Error::InvalidCertificate(error) => certificate(error, f),
         Error::NoApplicationProtocol => f.write_str("the peer speaks none of the protocols offered (ALPN)"),
         Error::PeerIncompatible(why) => write!(f, "the peer has no version or cipher in common ({why:?})"),
-        Error::AlertReceived(Alert::CertificateRequired) => f.write_str("the peer wants a certificate of ours"),
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            f.write_str("the peer wants a certificate of ours")
+        }
         Error::AlertReceived(
             alert @ (Alert::BadCertificate
             | Alert::UnsupportedCertificate

@@ -302,7 +302,9 @@ impl Exchange<'_> {
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
                 (Ok(Attempted::Reusable(end)), connection) => {
-                    connection.into_iter().for_each(|connection| self.ctx.upstreams.put(peer.pool, connection));
+                    connection
+                        .into_iter()
+                        .for_each(|connection| self.ctx.upstreams.put(peer.pool, connection));
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),

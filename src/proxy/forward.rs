@@ -207,8 +207,14 @@ mod tests {
         let source = SourceContext::new("caller");
         let upstream = Some(([127, 0, 0, 1], 8080).into());
         let direction = Direction::Incoming;
-        let additions =
-            Additions { direction, peer: [10, 0, 0, 1].into(), port: None, source: &source, upstream };
+        let additions = Additions {
+            direction,
+            peer: [10, 0, 0, 1].into(),
+            port: None,
+            source: &source,
+            upstream,
+            scheme: "http",
+        };
         let mut out = Vec::new();
         super::request(&mut out, &head, &additions);
         (hops_left(&head), String::from_utf8_lossy(&out).into_owned())

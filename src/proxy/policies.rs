@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mesher_actors::snapshot::{Policy, Tls};
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
+use mesher_actors::snapshot::{Policy, Tls};
 
 use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;

@@ -62,7 +62,11 @@ pub(super) fn opening(down: &Downstream, first: &[u8]) -> Opening {
                 Presents::Local => "ssl.mesher.Provider.certFile and keyFile",
                 Presents::External => "ssl.<service>.rest.Provider.certFile and keyFile",
             };
-            fail(down, TlsFailure::NotConfigured, &format!("TLS is not configured on this listener; {key} turn it on"));
+            fail(
+                down,
+                TlsFailure::NotConfigured,
+                &format!("TLS is not configured on this listener; {key} turn it on"),
+            );
             Opening::Misplaced
         }
     }

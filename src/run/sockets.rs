@@ -85,11 +85,7 @@ impl Sockets {
         self.traffic
             .iter()
             .map(|Traffic { socket, direction, presents }| {
-                Ok(ListenerSpec {
-                    socket: socket.try_clone()?,
-                    direction: *direction,
-                    presents: *presents,
-                })
+                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction, presents: *presents })
             })
             .collect()
     }

@@ -208,7 +208,9 @@ impl Upstreams {
         if let Some(tls) = tls {
             let left = timeout.saturating_sub(net::now().saturating_duration_since(begun));
             let secured = stream.connect_tls(tls.config.clone(), tls.server_name.clone(), left).await;
-            self.stats.handshakes_upstream.count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
+            self.stats
+                .handshakes_upstream
+                .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
             secured?;
         }
         self.stats.upstream_connects.add(1);

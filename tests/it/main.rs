@@ -22,5 +22,6 @@ mod servicecenter; // found and registered through service-center, in good times
 mod shutdown; // the orderly end, for what the local service sends
 mod support;
 mod tidy; // rules of the repository
+mod tls; // TLS on both sides, certificates, attacks
 mod tunnels; // upgrades and CONNECT
 mod upgrade; // SIGUSR2: another process takes over

@@ -76,6 +76,13 @@ impl Tls {
         self
     }
 
+    /// Made of the same configuration; the files may have been others.
+    #[must_use]
+    pub fn is_renewal_of(&self, old: &Self) -> bool {
+        let settings = |all: &'_ Self| all.parts.iter().map(|part| part.settings.clone()).collect::<Vec<_>>();
+        self.plain == old.plain && settings(self) == settings(old)
+    }
+
     /// Nothing is TLS.
     #[must_use]
     pub fn is_empty(&self) -> bool {

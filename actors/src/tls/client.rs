@@ -88,7 +88,9 @@ impl Template {
 /// What is spoken behind TLS. Nothing is offered to the registry: its client has its own mind.
 const fn alpn(tag: &Tag) -> &'static [&'static [u8]] {
     match tag {
-        Tag::Service(_, Protocol::Grpc) | Tag::Own(_, Protocol::Grpc) | Tag::Others(Protocol::Grpc) => &[b"h2"],
+        Tag::Service(_, Protocol::Grpc) | Tag::Own(_, Protocol::Grpc) | Tag::Others(Protocol::Grpc) => {
+            &[b"h2"]
+        }
         Tag::Service(..) | Tag::Own(..) | Tag::Others(_) => &[b"http/1.1"],
         Tag::Registry | Tag::Local | Tag::External(_) | Tag::Admin => &[],
     }

@@ -14,10 +14,7 @@ pub(super) struct Validity {
 pub(super) fn validity(der: &CertificateDer<'_>) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let validity = certificate.validity();
-    Some(Validity {
-        from_s: validity.not_before.timestamp(),
-        until_s: validity.not_after.timestamp(),
-    })
+    Some(Validity { from_s: validity.not_before.timestamp(), until_s: validity.not_after.timestamp() })
 }
 
 /// Names of DNS among its alternative ones, as written, wildcards included. The common name is not one of them.

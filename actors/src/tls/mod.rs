@@ -36,7 +36,6 @@ mod suites;
 mod tags;
 mod verify;
 
-
 pub use all::Tls;
 pub use cipher::{Cipher, CipherError, Ciphers};
 pub use expiry::Expiry;

@@ -123,9 +123,9 @@ impl TagSettings {
         if self.verify_peer && self.ca.is_none() {
             let origin = verify.map(|(_, entry)| entry.origin.clone()).unwrap_or_default();
             let message = format!("`ssl.{tag}.verifyPeer` is true and `ssl.{tag}.caFile` is not set");
-            report.error(Code::MISSING_VALUE, &origin, message).help(
-                "name a PEM file with the certificates to trust; those of the system are not used",
-            );
+            report
+                .error(Code::MISSING_VALUE, &origin, message)
+                .help("name a PEM file with the certificates to trust; those of the system are not used");
         }
         let names_pair = keys.find("certFile").is_some() || keys.find("keyFile").is_some();
         if self.tag.is_server() && !names_pair {
@@ -133,9 +133,9 @@ impl TagSettings {
                 "`{asking_key}` asks for TLS on the listener {tag}, and `ssl.{tag}.certFile` and \
                  `ssl.{tag}.keyFile` are not set"
             );
-            report.error(Code::MISSING_VALUE, &asking.origin, message).help(format!(
-                "name a certificate and its private key, or set `ssl.{tag}.mode: disable`"
-            ));
+            report
+                .error(Code::MISSING_VALUE, &asking.origin, message)
+                .help(format!("name a certificate and its private key, or set `ssl.{tag}.mode: disable`"));
         }
         if !self.tag.is_server() && !self.verify_peer {
             let message = format!(

@@ -23,7 +23,8 @@ impl ByName {
     /// verify it, else the default.
     fn choose(&self, asked: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
         let fits = |key: &CertifiedKey| key.key.choose_scheme(schemes).is_some();
-        let bears = |names: &[String]| asked.is_some_and(|asked| names.iter().any(|name| matches(name, asked)));
+        let bears =
+            |names: &[String]| asked.is_some_and(|asked| names.iter().any(|name| matches(name, asked)));
         let named = self.0.iter().find(|(names, key)| bears(names) && fits(key));
         let usable = || self.0.iter().find(|(_, key)| fits(key));
         named.or_else(usable).or(self.0.first()).map(|(_, key)| key)

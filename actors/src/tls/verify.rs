@@ -16,7 +16,9 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 use tracing::warn;
 
 use super::facts;
@@ -163,7 +165,13 @@ impl ServerCertVerifier for ServiceVerifier {
         }
         let parsed = ParsedCertificate::try_from(leaf)?;
         let algorithms = self.proof.0.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.trust.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.trust.roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
         self.name.verify(leaf, called)?;
         Ok(ServerCertVerified::assertion())
     }
