@@ -78,12 +78,14 @@ pub(super) async fn handshake(down: &Downstream, mut head: Box<RequestHead>) -> 
     down.ctx.spare.put_request(head);
     // A reload may have turned it off since the first byte came.
     let Some(tls) = presented(down) else { return false };
-    let Some(_under_way) = UnderWay::begin(&down.ctx.stats) else {
+    let Some(under_way) = UnderWay::begin(&down.ctx.stats) else {
         fail(down, TlsFailure::Overloaded, "as many handshakes as allowed are under way");
         return false;
     };
     let timeout = down.terms().settings().header_timeout;
-    match down.stream.accept_tls(tls.config.clone(), timeout).await {
+    let accepted = down.stream.accept_tls(tls.config.clone(), timeout).await;
+    drop(under_way);
+    match accepted {
         Ok(()) => {
             down.ctx.stats.handshakes_downstream.count(Ok(down.stream.is_resumed()));
             true
