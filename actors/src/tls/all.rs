@@ -76,6 +76,13 @@ impl Tls {
         self
     }
 
+    /// Made of the same configuration; the files may have been others.
+    #[must_use]
+    pub fn is_renewal_of(&self, old: &Self) -> bool {
+        let (settings, old_settings) = (self.parts.iter(), old.parts.iter());
+        self.plain == old.plain && settings.map(|p| &p.settings).eq(old_settings.map(|p| &p.settings))
+    }
+
     /// Nothing is TLS.
     #[must_use]
     pub fn is_empty(&self) -> bool {

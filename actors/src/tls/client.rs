@@ -54,25 +54,21 @@ impl Template {
 
     /// The client of a service.
     pub(super) fn of_service(&self, service: &str) -> TlsClient {
-        let name = Name::of_service(service);
-        let known = match &name {
-            Name::Known(name) => Some(name.clone()),
-            Name::Called | Name::Odd(_) => None,
-        };
         let mut config = self.base.clone();
-        if known.is_none() {
+        let server_name = ServerName::try_from(service.to_owned()).unwrap_or_else(|_| {
             config.enable_sni = false;
             // The store goes by the stand-in, which is no name to share sessions under.
             config.resumption = Resumption::in_memory_sessions(1);
-        }
-        self.verify(&mut config, name, service);
-        TlsClient { config: Arc::new(config), server_name: known.unwrap_or_else(stand_in) }
+            stand_in()
+        });
+        self.verify(&mut config, Name::Of(service.to_owned()), service);
+        TlsClient { config: Arc::new(config), server_name }
     }
 
     /// The client of whoever is connected to, or of a server that goes by another name than its address.
     pub(super) fn of_address(&self, server_name: Option<&str>, target: &str) -> ClientConfig {
         let mut config = self.base.clone();
-        self.verify(&mut config, server_name.map_or(Name::Called, Name::of_service), target);
+        self.verify(&mut config, server_name.map_or(Name::Called, |name| Name::Of(name.to_owned())), target);
         config
     }
 
@@ -88,7 +84,9 @@ impl Template {
 /// What is spoken behind TLS. Nothing is offered to the registry: its client has its own mind.
 const fn alpn(tag: &Tag) -> &'static [&'static [u8]] {
     match tag {
-        Tag::Service(_, Protocol::Grpc) | Tag::Own(_, Protocol::Grpc) | Tag::Others(Protocol::Grpc) => &[b"h2"],
+        Tag::Service(_, Protocol::Grpc) | Tag::Own(_, Protocol::Grpc) | Tag::Others(Protocol::Grpc) => {
+            &[b"h2"]
+        }
         Tag::Service(..) | Tag::Own(..) | Tag::Others(_) => &[b"http/1.1"],
         Tag::Registry | Tag::Local | Tag::External(_) | Tag::Admin => &[],
     }

@@ -87,8 +87,8 @@ fn passphrase(
 }
 
 fn certified(pair: &Pair, material: &Material, passphrase: Option<&str>) -> Result<CertifiedKey, Vec<Fault>> {
-    let chain = load_certificates(material.of(&pair.certificate))
-        .map_err(|why| Fault::new(&pair.certificate, why));
+    let chain =
+        load_certificates(material.of(&pair.certificate)).map_err(|why| Fault::new(&pair.certificate, why));
     let key = load_key(material.of(&pair.key), passphrase).map_err(|why| Fault::new(&pair.key, why));
     let (chain, key) = match (chain, key) {
         (Ok(chain), Ok(key)) => (chain, key),

@@ -65,7 +65,8 @@ fn derive(passphrase: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
     let mut key = Vec::new();
     let mut digest = Vec::new();
     while key.len() < length {
-        digest = Md5::new().chain_update(&digest).chain_update(passphrase).chain_update(salt).finalize().to_vec();
+        digest =
+            Md5::new().chain_update(&digest).chain_update(passphrase).chain_update(salt).finalize().to_vec();
         key.extend_from_slice(&digest);
     }
     key.truncate(length);

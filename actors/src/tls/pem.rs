@@ -39,9 +39,8 @@ pub fn load_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
     if certificates.is_empty() {
         return Err(PemFault::Missing("CERTIFICATE"));
     }
-    let is_whole = |der: &CertificateDer<'_>| {
-        X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
-    };
+    let is_whole =
+        |der: &CertificateDer<'_>| X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty());
     match certificates.iter().position(|der| !is_whole(der)) {
         Some(at) => Err(PemFault::Damaged(at.saturating_add(1))),
         None => Ok(certificates),

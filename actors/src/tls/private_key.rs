@@ -39,7 +39,9 @@ pub enum KeyFault {
     #[error("a key of the kind `{0}` is not read; write it anew with `openssl pkcs8 -topk8`")]
     Kind(String),
     /// Encrypted in a way that is not read.
-    #[error("it is encrypted with {0}, which is not read; write it anew with `openssl pkcs8 -topk8 -v2 aes256`")]
+    #[error(
+        "it is encrypted with {0}, which is not read; write it anew with `openssl pkcs8 -topk8 -v2 aes256`"
+    )]
     Encryption(String),
     /// Encrypted so that reading it would take too long.
     #[error("deriving its encryption key costs more than is allowed; write it anew with fewer rounds")]
@@ -61,9 +63,8 @@ pub enum KeyFault {
 /// See [`KeyFault`].
 pub fn load_key(bytes: &[u8], passphrase: Option<&str>) -> Result<Arc<dyn SigningKey>, KeyFault> {
     let mut blocks = blocks(bytes)?.into_iter();
-    let block = blocks
-        .find(|block| block.tag().ends_with("PRIVATE KEY"))
-        .ok_or(PemFault::Missing("PRIVATE KEY"))?;
+    let block =
+        blocks.find(|block| block.tag().ends_with("PRIVATE KEY")).ok_or(PemFault::Missing("PRIVATE KEY"))?;
     let is_encrypted = block.tag() == "ENCRYPTED PRIVATE KEY" || legacy::is_encrypted(&block);
     let key = der(block, passphrase)?;
     // A wrong passphrase sometimes decrypts to something.

@@ -59,8 +59,8 @@ pub(super) struct Pair {
     pub(super) key: KeyFile,
 }
 
-/// A file that a key names.
-#[derive(Debug, Clone, PartialEq)]
+/// A file that a key names. Equal if it is the same file, wherever the key stands.
+#[derive(Debug, Clone)]
 pub(super) struct KeyFile {
     pub(super) path: PathBuf,
     /// The key.
@@ -123,9 +123,9 @@ impl TagSettings {
         if self.verify_peer && self.ca.is_none() {
             let origin = verify.map(|(_, entry)| entry.origin.clone()).unwrap_or_default();
             let message = format!("`ssl.{tag}.verifyPeer` is true and `ssl.{tag}.caFile` is not set");
-            report.error(Code::MISSING_VALUE, &origin, message).help(
-                "name a PEM file with the certificates to trust; those of the system are not used",
-            );
+            report
+                .error(Code::MISSING_VALUE, &origin, message)
+                .help("name a PEM file with the certificates to trust; those of the system are not used");
         }
         let names_pair = keys.find("certFile").is_some() || keys.find("keyFile").is_some();
         if self.tag.is_server() && !names_pair {
@@ -133,9 +133,9 @@ impl TagSettings {
                 "`{asking_key}` asks for TLS on the listener {tag}, and `ssl.{tag}.certFile` and \
                  `ssl.{tag}.keyFile` are not set"
             );
-            report.error(Code::MISSING_VALUE, &asking.origin, message).help(format!(
-                "name a certificate and its private key, or set `ssl.{tag}.mode: disable`"
-            ));
+            report
+                .error(Code::MISSING_VALUE, &asking.origin, message)
+                .help(format!("name a certificate and its private key, or set `ssl.{tag}.mode: disable`"));
         }
         if !self.tag.is_server() && !self.verify_peer {
             let message = format!(
@@ -149,13 +149,19 @@ impl TagSettings {
     }
 }
 
+impl PartialEq for KeyFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
 enum Mode {
     Disable,
     Permissive,
     Strict,
 }
 
-/// Istio's words. A client has nothing to permit, and a mode without a tag speaks of listeners only.
+/// Istio's words. A client has nothing to permit, and a mode without a tag that says so does not speak of it.
 fn mode(keys: &Keys<'_>, report: &mut Report) -> Mode {
     let Some((key, entry)) = keys.find(MODE) else { return Mode::Strict };
     if keys.tag == Tag::Registry {
@@ -164,9 +170,9 @@ fn mode(keys: &Keys<'_>, report: &mut Report) -> Mode {
     }
     match entry.text().unwrap_or_default() {
         "disable" => Mode::Disable,
-        "permissive" if keys.tag.is_server() => Mode::Permissive,
+        "permissive" if matches!(keys.tag, Tag::Local | Tag::External(_)) => Mode::Permissive,
         "permissive" if key != format!("ssl.{MODE}") => {
-            let message = format!("`{key}`: a client cannot be permissive");
+            let message = format!("`{key}`: only a listener of traffic can be permissive");
             report.error(Code::WRONG_VALUE, &entry.origin, message).help("use strict or disable");
             Mode::Strict
         }
