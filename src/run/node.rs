@@ -291,8 +291,8 @@ impl Node {
             .sockets
             .traffic
             .iter()
-            .filter_map(|(socket, direction)| {
-                Some(format!("{} {}", direction.label(), socket.local_addr().ok()?))
+            .filter_map(|traffic| {
+                Some(format!("{} {}", traffic.direction.label(), traffic.socket.local_addr().ok()?))
             })
             .collect();
         let (registry, address) = self.settings.registry.name();

@@ -11,7 +11,9 @@ use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::snapshot::Failure;
-use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
+use crate::snapshot::stats::{
+    Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
+};
 use crate::tls::Expiry;
 
 /// What the text is made of beside the counters.
@@ -170,10 +172,17 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut connections = text.family("mesher_connections", G, "Connections open now.");
     connections.sample(&[("side", "downstream")], sum(|s| &s.downstream_open));
     connections.sample(&[("side", "upstream")], sum(|s| &s.upstream_open));
+    let help = "Upstream connections open now that speak HTTP/2.";
+    text.single("mesher_upstream_http2_connections", G, help, sum(|s| &s.upstream_http2_open));
+    let help = "Calls on upstream HTTP/2 connections now.";
+    text.single("mesher_upstream_http2_streams", G, help, sum(|s| &s.upstream_http2_streams));
     text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
+    handshakes(text, shards);
+    let help = "TLS handshakes with clients that are under way.";
+    text.single("mesher_tls_handshakes_in_flight", G, help, sum(|s| &s.handshakes_in_flight));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
     let help = "Times accepting paused for lack of file descriptors.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
@@ -181,6 +190,26 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut turns = text.family("mesher_shard_turns_total", C, help);
     for (index, stats) in shards.iter().enumerate() {
         turns.sample(&[("shard", &index.to_string())], stats.turns.value());
+    }
+}
+
+/// How TLS handshakes ended, as far as there were any.
+fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
+    type Side = (&'static str, fn(&ShardStats) -> &Handshakes);
+    const SIDES: [Side; 2] =
+        [("downstream", |s| &s.handshakes_downstream), ("upstream", |s| &s.handshakes_upstream)];
+    let help = "TLS handshakes, by how they ended: full, resumed, or why they failed.";
+    let mut family = text.family("mesher_tls_handshakes_total", Kind::Counter, help);
+    for (side, of) in SIDES {
+        let mut sample = |result: &str, counter: fn(&Handshakes) -> &Counter| {
+            family.sample(&[("side", side), ("result", result)], shards.iter().map(|s| counter(of(s)).value()).sum::<u64>());
+        };
+        sample("full", |h| &h.full);
+        sample("resumed", |h| &h.resumed);
+        for failure in TlsFailure::ALL {
+            let count: u64 = shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
+            family.sample(&[("side", side), ("result", failure.label())], count);
+        }
     }
 }
 
