@@ -202,12 +202,16 @@ fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut family = text.family("mesher_tls_handshakes_total", Kind::Counter, help);
     for (side, of) in SIDES {
         let mut sample = |result: &str, counter: fn(&Handshakes) -> &Counter| {
-            family.sample(&[("side", side), ("result", result)], shards.iter().map(|s| counter(of(s)).value()).sum::<u64>());
+            family.sample(
+                &[("side", side), ("result", result)],
+                shards.iter().map(|s| counter(of(s)).value()).sum::<u64>(),
+            );
         };
         sample("full", |h| &h.full);
         sample("resumed", |h| &h.resumed);
         for failure in TlsFailure::ALL {
-            let count: u64 = shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
+            let count: u64 =
+                shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
             family.sample(&[("side", side), ("result", failure.label())], count);
         }
     }
