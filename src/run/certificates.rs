@@ -2,6 +2,7 @@
 //! them; what is connected stays connected.
 
 use std::io;
+use std::sync::Arc;
 
 use mesher_actors::tls::{Keeper, Tls};
 use tracing::error;
@@ -40,8 +41,23 @@ impl Node {
     /// Goes over to what was made of new files. What was under way when the configuration was reloaded is of no use.
     pub(super) fn renew_certificates(&mut self, fresh: Tls) {
         if fresh.is_renewal_of(&self.settings.tls) {
+            let old = self.settings.tls.clone();
             self.settings.secure_by(fresh);
             self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
+            self.renew_admin(&old);
+        }
+    }
+
+    /// Starts the admin anew if it was another in the settings before these, on the socket that it has: those who connect
+    /// meanwhile wait.
+    pub(super) fn renew_admin(&mut self, old: &Tls) {
+        let config = |tls: &Tls| tls.admin().map(|config| Arc::as_ptr(&config));
+        if config(old) == config(&self.settings.tls) {
+            return;
+        }
+        self.close_admin();
+        if let Err(error) = self.open_admin() {
+            error!(%error, "the admin interface cannot be started with its new certificates");
         }
     }
 }
@@ -50,6 +66,7 @@ impl Settings {
     /// From now on TLS is this.
     pub(super) fn secure_by(&mut self, tls: Tls) {
         self.policies.tls = tls.table();
+        self.registry.secure(&tls);
         self.tls = tls;
     }
 }

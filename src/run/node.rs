@@ -296,6 +296,7 @@ impl Node {
             build: Build { version: env!("CARGO_PKG_VERSION").into(), ..Build::default() },
             board: self.board.clone(),
             view: self.view.clone(),
+            tls: self.settings.tls.admin(),
         }
     }
 

@@ -71,10 +71,12 @@ impl Node {
     }
 
     fn apply(&mut self, fresh: Settings) {
-        self.settings = self.settings.reloaded(fresh);
+        let fresh = self.settings.reloaded(fresh);
+        let old = std::mem::replace(&mut self.settings, fresh);
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
         self.watch_certificates_anew();
+        self.renew_admin(&old.tls);
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
     }
 }

@@ -120,6 +120,7 @@ impl Settings {
         let ports = LocalPorts { configured: given.ports.of("rest").collect(), own };
         let upstreams = upstreams(config, report);
         let tls = Tls::from_config(config, &identity.name, Ciphers::default(), report);
+        registry.secure(&tls);
         let policies = Policies {
             settings: connection_settings(config, report),
             upstream: upstream_settings(config, report),

@@ -14,6 +14,7 @@ use crate::snapshot::Failure;
 use crate::snapshot::stats::{
     Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
 };
+use crate::tls::Expiry;
 
 /// What the text is made of beside the counters.
 pub(super) struct Surroundings<'a> {
@@ -27,6 +28,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) started: u64,
     /// How reloading went.
     pub(super) config: ConfigState,
+    /// Certificates by file.
+    pub(super) certificates: Vec<Expiry>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -40,6 +43,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
+    certificates(&mut text, &around.certificates);
     process(&mut text, &around.process);
     text.finish()
 }
@@ -224,6 +228,15 @@ fn config(text: &mut Exposition, config: &ConfigState) {
     let help = "1 if the last attempt to reload the configuration succeeded, or there was none.";
     let ok = u64::from(config.last_reload_ok);
     text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
+}
+
+fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
+    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
+                seconds since 1970.";
+    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
+    for Expiry { file, not_after_s } in certificates {
+        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
+    }
 }
 
 fn process(text: &mut Exposition, process: &Process) {

@@ -79,8 +79,8 @@ impl Tls {
     /// Made of the same configuration; the files may have been others.
     #[must_use]
     pub fn is_renewal_of(&self, old: &Self) -> bool {
-        let settings = |all: &'_ Self| all.parts.iter().map(|part| part.settings.clone()).collect::<Vec<_>>();
-        self.plain == old.plain && settings(self) == settings(old)
+        let (settings, old_settings) = (self.parts.iter(), old.parts.iter());
+        self.plain == old.plain && settings.map(|p| &p.settings).eq(old_settings.map(|p| &p.settings))
     }
 
     /// Nothing is TLS.

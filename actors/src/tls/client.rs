@@ -54,25 +54,21 @@ impl Template {
 
     /// The client of a service.
     pub(super) fn of_service(&self, service: &str) -> TlsClient {
-        let name = Name::of_service(service);
-        let known = match &name {
-            Name::Known(name) => Some(name.clone()),
-            Name::Called | Name::Odd(_) => None,
-        };
         let mut config = self.base.clone();
-        if known.is_none() {
+        let server_name = ServerName::try_from(service.to_owned()).unwrap_or_else(|_| {
             config.enable_sni = false;
             // The store goes by the stand-in, which is no name to share sessions under.
             config.resumption = Resumption::in_memory_sessions(1);
-        }
-        self.verify(&mut config, name, service);
-        TlsClient { config: Arc::new(config), server_name: known.unwrap_or_else(stand_in) }
+            stand_in()
+        });
+        self.verify(&mut config, Name::Of(service.to_owned()), service);
+        TlsClient { config: Arc::new(config), server_name }
     }
 
     /// The client of whoever is connected to, or of a server that goes by another name than its address.
     pub(super) fn of_address(&self, server_name: Option<&str>, target: &str) -> ClientConfig {
         let mut config = self.base.clone();
-        self.verify(&mut config, server_name.map_or(Name::Called, Name::of_service), target);
+        self.verify(&mut config, server_name.map_or(Name::Called, |name| Name::Of(name.to_owned())), target);
         config
     }
 

@@ -33,3 +33,30 @@ pub(super) fn public_key(der: &CertificateDer<'_>) -> Option<SubjectPublicKeyInf
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(certificate.public_key().raw.to_vec().into())
 }
+
+/// A name in a certificate names this service. A star stands for one whole label, the first (RFC 6125, section
+/// 6.4.3).
+pub(super) fn names(presented: &str, service: &str) -> bool {
+    match presented.strip_prefix("*.") {
+        Some(parent) => service
+            .split_once('.')
+            .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
+        None => presented.eq_ignore_ascii_case(service),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        assert!(names("*.example.org", "a.example.org"));
+        assert!(names("Orders", "orders"));
+        for service in ["example.org", "a.b.example.org", ".example.org", "a.example.com"] {
+            assert!(!names("*.example.org", service), "{service}");
+        }
+        assert!(!names("*", "orders"));
+        assert!(!names("", "orders"));
+    }
+}

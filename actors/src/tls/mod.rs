@@ -31,10 +31,16 @@ mod pem;
 mod private_key;
 mod server;
 mod settings;
+mod shared;
 mod sni;
 mod suites;
 mod tags;
 mod verify;
+
+#[cfg(test)]
+pub(crate) mod bench;
+#[cfg(test)]
+mod tests;
 
 pub use all::Tls;
 pub use cipher::{Cipher, CipherError, Ciphers};
@@ -43,3 +49,4 @@ pub use fault::Fault;
 pub use keeper::Keeper;
 pub use pem::{PemFault, load_certificates};
 pub use private_key::{KeyFault, load_key};
+pub use shared::{SharedClient, unverified};

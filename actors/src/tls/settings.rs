@@ -59,8 +59,8 @@ pub(super) struct Pair {
     pub(super) key: KeyFile,
 }
 
-/// A file that a key names.
-#[derive(Debug, Clone, PartialEq)]
+/// A file that a key names. Equal if it is the same file, wherever the key stands.
+#[derive(Debug, Clone)]
 pub(super) struct KeyFile {
     pub(super) path: PathBuf,
     /// The key.
@@ -149,13 +149,19 @@ impl TagSettings {
     }
 }
 
+impl PartialEq for KeyFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
 enum Mode {
     Disable,
     Permissive,
     Strict,
 }
 
-/// Istio's words. A client has nothing to permit, and a mode without a tag speaks of listeners only.
+/// Istio's words. A client has nothing to permit, and a mode without a tag that says so does not speak of it.
 fn mode(keys: &Keys<'_>, report: &mut Report) -> Mode {
     let Some((key, entry)) = keys.find(MODE) else { return Mode::Strict };
     if keys.tag == Tag::Registry {
@@ -164,9 +170,9 @@ fn mode(keys: &Keys<'_>, report: &mut Report) -> Mode {
     }
     match entry.text().unwrap_or_default() {
         "disable" => Mode::Disable,
-        "permissive" if keys.tag.is_server() => Mode::Permissive,
+        "permissive" if matches!(keys.tag, Tag::Local | Tag::External(_)) => Mode::Permissive,
         "permissive" if key != format!("ssl.{MODE}") => {
-            let message = format!("`{key}`: a client cannot be permissive");
+            let message = format!("`{key}`: only a listener of traffic can be permissive");
             report.error(Code::WRONG_VALUE, &entry.origin, message).help("use strict or disable");
             Mode::Strict
         }

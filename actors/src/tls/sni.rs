@@ -24,7 +24,7 @@ impl ByName {
     fn choose(&self, asked: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
         let fits = |key: &CertifiedKey| key.key.choose_scheme(schemes).is_some();
         let bears =
-            |names: &[String]| asked.is_some_and(|asked| names.iter().any(|name| matches(name, asked)));
+            |names: &[String]| asked.is_some_and(|asked| names.iter().any(|name| facts::names(name, asked)));
         let named = self.0.iter().find(|(names, key)| bears(names) && fits(key));
         let usable = || self.0.iter().find(|(_, key)| fits(key));
         named.or_else(usable).or(self.0.first()).map(|(_, key)| key)
@@ -43,32 +43,12 @@ impl fmt::Debug for ByName {
     }
 }
 
-/// A star stands for one whole label, the first (RFC 6125, section 6.4.3).
-fn matches(name: &str, asked: &str) -> bool {
-    match name.strip_prefix("*.") {
-        Some(parent) => asked
-            .split_once('.')
-            .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
-        None => name.eq_ignore_ascii_case(asked),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::tls::bench::Authority;
-
-    #[test]
-    fn a_star_stands_for_one_label() {
-        assert!(matches("*.example.org", "a.example.org"));
-        assert!(matches("Orders", "orders"));
-        for asked in ["example.org", "a.b.example.org", ".example.org", "a.example.com"] {
-            assert!(!matches("*.example.org", asked), "{asked}");
-        }
-        assert!(!matches("*", "orders"));
-    }
 
     #[test]
     fn the_first_that_bears_the_name_is_shown_and_else_the_default() {

@@ -35,10 +35,8 @@ pub(super) struct Trust {
 pub(super) enum Name {
     /// The one that is connected to.
     Called,
-    /// This one, by the rules of RFC 6125.
-    Known(ServerName<'static>),
-    /// A name that registries allow and DNS does not (`orders.1`): letter by letter.
-    Odd(String),
+    /// This one. It need not be one of DNS: registries allow `orders.1`.
+    Of(String),
 }
 
 /// Verifies services.
@@ -97,22 +95,30 @@ impl Trust {
 // === impl Name ===
 
 impl Name {
-    /// The name of a service.
-    pub(super) fn of_service(service: &str) -> Self {
-        match ServerName::try_from(service.to_owned()) {
-            Ok(name) => Self::Known(name),
-            Err(_) => Self::Odd(service.to_owned()),
-        }
-    }
-
+    /// By the rules of RFC 6125, section 6.4, as Go has them: letter by letter, or a star for the first label.
     fn verify(&self, leaf: &CertificateDer<'_>, called: &ServerName<'_>) -> Result<(), Error> {
-        match self {
-            Self::Called => verify_server_name(&ParsedCertificate::try_from(leaf)?, called),
-            Self::Known(name) => verify_server_name(&ParsedCertificate::try_from(leaf)?, name),
-            Self::Odd(name) if facts::dns_names(leaf).iter().any(|n| n.eq_ignore_ascii_case(name)) => Ok(()),
-            Self::Odd(_) => Err(CertificateError::NotValidForName.into()),
+        let expected = match self {
+            Self::Called => called.to_owned(),
+            Self::Of(name) => match ServerName::try_from(name.clone()) {
+                Ok(expected) => expected,
+                Err(_) if bears(leaf, name) => return Ok(()),
+                Err(_) => return Err(CertificateError::NotValidForName.into()),
+            },
+        };
+        match &expected {
+            ServerName::DnsName(name) if bears(leaf, name.as_ref()) => Ok(()),
+            ServerName::DnsName(_) => {
+                let presented = facts::dns_names(leaf);
+                Err(CertificateError::NotValidForNameContext { expected, presented }.into())
+            }
+            // An address, which is none of a certificate's names.
+            _ => verify_server_name(&ParsedCertificate::try_from(leaf)?, &expected),
         }
     }
+}
+
+fn bears(leaf: &CertificateDer<'_>, name: &str) -> bool {
+    facts::dns_names(leaf).iter().any(|presented| facts::names(presented, name))
 }
 
 // === impl Proof ===
