@@ -115,7 +115,9 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
             f.write_str("is not valid yet; are both clocks right?")
         }
         // The second: from one of the same name.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => f.write_str("is not from an issuer in caFile"),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            f.write_str("is not from an issuer in caFile")
+        }
         CertificateError::NotValidForName => f.write_str("does not name the service"),
         CertificateError::NotValidForNameContext { expected, presented } => {
             write!(f, "does not name the service {:?}", expected.to_str())?;
