@@ -337,9 +337,8 @@ fn instances_that_want_tls_are_called_once_a_reload_says_how() {
         let (authority, origin) = (Authority::new(), Origin::answering("ok"));
         let provider = presenting(driver, &origin, &authority.issue("provider"));
         let endpoint = format!("rest://{}?sslEnabled=true", provider.conf().incoming);
-        let registry = format!(
-            "services:\n  provider:\n    - version: 0.0.1\n      endpoints: [\"{endpoint}\"]\n"
-        );
+        let registry =
+            format!("services:\n  provider:\n    - version: 0.0.1\n      endpoints: [\"{endpoint}\"]\n");
         let mut caller = Start::new(caller_conf(driver, &[]).file("registry.yaml", &registry)).ready();
         let mut kept = caller.connect();
         is_refused(&kept.get("provider", "/"), "UH", "ssl.provider.rest.Consumer");
