@@ -1,8 +1,22 @@
 //! How many calls and connections there may be, and who waits.
 
-use futures::FutureExt;
-
 use super::*;
+
+#[test]
+fn a_peer_is_told_every_limit() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let call = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        // RFC 9113 section 6.5.2: table, push, streams, window, frame, header list.
+        let told = [(1, 4096), (2, 0), (3, 0), (4, 65_536), (5, 16_384), (6, 65_536)];
+        assert_eq!(session.told, told);
+        assert_eq!(session.credit, 100 * 65_536 - 65_535);
+        session.answer(id).await;
+        assert_eq!(call.await.unwrap(), Ok(200));
+    });
+}
 
 #[test]
 fn a_full_connection_is_followed_by_a_second_and_places_that_come_free_are_used_first() {
@@ -72,7 +86,8 @@ fn a_peer_that_takes_no_stream_is_waited_for_on_one_connection() {
         let calls = [world.call(), world.call()];
         let mut session = world.peer.accept(0).await;
         until("the connection is made", || world.connections() == 1).await;
-        assert_eq!(start(async move { (session.frame().now_or_never(), session) }).await.unwrap().0, None);
+        assert!(session.is_quiet().await);
+        assert_eq!(world.stats.upstream_connects.value(), 1);
         drop(calls);
     });
     on_each(async || {

@@ -64,6 +64,10 @@ fn a_goaway_refuses_what_lies_above_its_last_stream_and_lets_the_rest_finish() {
         let (kept, refused) = (world.call(), world.call());
         let mut old = world.peer.accept(100).await;
         let (first, _) = (old.request().await, old.request().await);
+        // A peer that shuts down in order names no stream at first, then the last it will serve.
+        old.go_away(0x7fff_ffff).await;
+        until("it takes no more calls", || format!("{:?}", world.endpoint).contains("loads: []")).await;
+        assert_eq!(world.streams(), 2, "none has failed");
         old.go_away(first).await;
         assert_eq!(cause(refused.await.unwrap()), Cause::Refused);
         // New calls go to a new connection while the old one still works.

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod calls;
+mod churn;
 mod ends;
 mod peer;
 

@@ -2,9 +2,12 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::future::{Either, select};
 
 use super::loopback;
-use crate::net::{Listener, Stream, bind};
+use crate::net::{self, Listener, Stream, bind};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -14,6 +17,7 @@ pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -30,6 +34,9 @@ pub(super) struct Session {
     unread: Vec<u8>,
     /// How many more PINGs it answers.
     pub(super) pongs_left: usize,
+    /// What the client has told of itself: settings, and credit beyond the first for the whole connection.
+    pub(super) told: Vec<(u16, u32)>,
+    pub(super) credit: u32,
     /// PINGs that came.
     pub(super) pings: usize,
 }
@@ -57,7 +64,14 @@ impl Peer {
     /// A connection whose preface was read; no SETTINGS are sent yet.
     pub(super) async fn accept_silently(&self) -> Session {
         let stream = self.accept_raw().await;
-        let mut session = Session { stream, unread: Vec::new(), pongs_left: usize::MAX, pings: 0 };
+        let mut session = Session {
+            stream,
+            unread: Vec::new(),
+            pongs_left: usize::MAX,
+            told: Vec::new(),
+            credit: 0,
+            pings: 0,
+        };
         assert_eq!(session.bytes(PREFACE.len()).await.as_deref(), Some(PREFACE));
         session
     }
@@ -79,7 +93,17 @@ impl Session {
             let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             let payload = self.bytes(length).await?;
             match head[3] {
-                SETTINGS if head[4] & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]).await,
+                SETTINGS if head[4] & ACK == 0 => {
+                    let pairs = payload.chunks(6).map(|pair| {
+                        let number = u16::from_be_bytes([pair[0], pair[1]]);
+                        (number, u32::from_be_bytes([pair[2], pair[3], pair[4], pair[5]]))
+                    });
+                    self.told.extend(pairs);
+                    self.send(SETTINGS, ACK, 0, &[]).await;
+                }
+                WINDOW_UPDATE if id == 0 => {
+                    self.credit += u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
+                }
                 PING if head[4] & ACK == 0 => {
                     self.pings += 1;
                     if let Some(left) = self.pongs_left.checked_sub(1) {
@@ -91,6 +115,12 @@ impl Session {
                 _ => {}
             }
         }
+    }
+
+    /// Nothing comes for a while but housekeeping. The last thing to ask it.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        let silence = net::sleep(Duration::from_millis(30));
+        matches!(select(Box::pin(self.frame()), silence).await, Either::Right(_))
     }
 
     /// The next frame is the head of a request: its stream.
