@@ -43,7 +43,7 @@ async fn serve_one(stream: net::Stream, random: Random) {
     else {
         return;
     };
-    let life = 10 + random.below(50);
+    let life = 5 + random.below(10);
     let mut served = 0;
     while let Some(Ok((_, respond))) = connection.accept().await {
         net::spawn(answer(respond, random.clone()));
@@ -84,7 +84,7 @@ async fn call(endpoint: Rc<Endpoint>, random: Random) -> Option<Result<u16, Call
 
 async fn churn(seed: u64) {
     let random = Random(Rc::new(RefCell::new(seed)));
-    let settings = Settings { connections_per_endpoint: 4, waiting_per_endpoint: 60, ..Settings::default() };
+    let settings = Settings { connections_per_endpoint: 4, waiting_per_endpoint: 300, ..Settings::default() };
     let World { upstreams, stats, pool, endpoint, peer } = World::new(settings);
     net::spawn(serve(peer, random.clone()));
     let calls: Vec<_> = (0..CALLS).map(|_| start(call(endpoint.clone(), random.clone()))).collect();

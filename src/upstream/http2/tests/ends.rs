@@ -228,3 +228,24 @@ fn a_further_connection_that_cannot_be_made_leaves_callers_waiting_for_those_the
         assert_eq!(second.await.unwrap(), Ok(200));
     });
 }
+
+#[test]
+fn callers_that_wait_are_served_although_the_last_connection_goes_right_after_a_failed_attempt() {
+    on_each(async || {
+        let world = World::new(Settings { streams_per_connection: 1, ..Settings::default() });
+        let first = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        let second = world.call();
+        drop(world.peer.accept_silently().await);
+        until("the attempt has failed", || format!("{:?}", world.endpoint).contains("connecting: false"))
+            .await;
+        session.go_away(id).await;
+        let mut next = world.peer.accept(100).await;
+        let other = next.request().await;
+        next.answer(other).await;
+        assert_eq!(second.await.unwrap(), Ok(200));
+        session.answer(id).await;
+        assert_eq!(first.await.unwrap(), Ok(200));
+    });
+}
