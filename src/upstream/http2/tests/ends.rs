@@ -37,7 +37,7 @@ fn a_port_that_nobody_listens_on_fails_with_its_address() {
 #[test]
 fn a_peer_that_speaks_http1_or_nothing_gets_no_request() {
     on_each(async || {
-        let world = World::new(Settings { settings_timeout: SHORT, ..Settings::default() });
+        let world = World::new(Settings { settings_timeout: 4 * SHORT, ..Settings::default() });
         let call = world.call();
         let stream = world.peer.accept_raw().await;
         std::future::poll_fn(|cx| {
@@ -171,7 +171,7 @@ fn a_connection_that_carries_nothing_is_closed_after_the_idle_time() {
 #[test]
 fn a_peer_that_does_not_answer_a_ping_loses_its_calls_and_one_that_does_keeps_them() {
     on_each(async || {
-        let settings = Settings { ping_interval: SHORT, ping_timeout: SHORT, ..Settings::default() };
+        let settings = Settings { ping_interval: SHORT, ping_timeout: 5 * SHORT, ..Settings::default() };
         let world = World::new(settings);
         let call = world.call();
         let mut session = world.peer.accept(100).await;
