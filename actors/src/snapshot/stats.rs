@@ -178,6 +178,10 @@ pub struct ShardStats {
     pub upstream_connects: Counter,
     /// Upstream connections open now, idle or in use.
     pub upstream_open: Counter,
+    /// Upstream connections open now that speak HTTP/2; they are among `upstream_open`.
+    pub upstream_http2_open: Counter,
+    /// Calls that have a place on an upstream HTTP/2 connection now.
+    pub upstream_http2_streams: Counter,
     /// Requests sent on a pooled connection.
     pub upstream_reused: Counter,
     /// Requests in flight now.
