@@ -1,5 +1,5 @@
-//! HTTP/1.1 as bytes (RFC 9110, RFC 9112): heads, framing, bodies, and the writer of what is forwarded; and the same
-//! rules for single fields and targets that HTTP/2 delivers already taken apart.
+//! HTTP/1.1 as bytes (RFC 9110, RFC 9112): heads, framing, bodies, and the writer of what is forwarded; the same rules for
+//! single fields and targets that HTTP/2 delivers already taken apart; and the fields that gRPC adds to HTTP/2 ([`grpc`]).
 //!
 //! Pure: no I/O, no clock, no randomness, and nothing of the rest of mesher. The connection driver appends bytes,
 //! asks whether a head is complete, follows the body piece by piece, and writes heads anew for the next hop.
@@ -26,6 +26,7 @@ mod first_bytes;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod grpc;
 mod head;
 mod limits;
 mod names;
