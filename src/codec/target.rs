@@ -182,7 +182,9 @@ mod tests {
     fn a_path_is_a_path_and_nothing_else() {
         assert_eq!(Target::of_path(b"GET", b"/a?b"), Ok(Target::Origin(b"/a?b")));
         assert_eq!(Target::of_path(b"OPTIONS", b"*"), Ok(Target::Asterisk));
-        for (method, path) in [("GET", "*"), ("GET", "http://a/b"), ("GET", "a"), ("GET", "/a b"), ("GET", "")] {
+        for (method, path) in
+            [("GET", "*"), ("GET", "http://a/b"), ("GET", "a"), ("GET", "/a b"), ("GET", "")]
+        {
             assert!(Target::of_path(method.as_bytes(), path.as_bytes()).is_err(), "{method} {path}");
         }
     }
