@@ -15,7 +15,7 @@ use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
 
 use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
-use crate::proxy::{Context, Ingress, Phase, Policies};
+use crate::proxy::{Context, Ingress, Phase, Policies, Presents};
 
 /// Commands that may wait for a shard: there are only a few in its whole life, and a reload is made by a person.
 const COMMANDS_MAX: usize = 64;
@@ -29,6 +29,8 @@ pub struct ListenerSpec {
     pub direction: Direction,
     /// What it is for; every listener takes HTTP/1 and HTTP/2.
     pub protocol: Protocol,
+    /// What it presents if it speaks TLS.
+    pub presents: Presents,
 }
 
 /// Everything a shard is made of.
@@ -129,7 +131,8 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
         }
     };
     let (closer, closed) = oneshot::channel::<()>();
-    let ingress = Rc::new(Ingress { direction: spec.direction, address, protocol: spec.protocol });
+    let ListenerSpec { direction, presents, protocol, .. } = spec;
+    let ingress = Rc::new(Ingress { direction, address, presents, protocol });
     net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
         let _ = closed.await;
     }));

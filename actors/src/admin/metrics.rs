@@ -11,7 +11,10 @@ use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::snapshot::Failure;
-use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
+use crate::snapshot::stats::{
+    Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
+};
+use crate::tls::Expiry;
 
 /// What the text is made of beside the counters.
 pub(super) struct Surroundings<'a> {
@@ -25,6 +28,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) started: u64,
     /// How reloading went.
     pub(super) config: ConfigState,
+    /// Certificates by file.
+    pub(super) certificates: Vec<Expiry>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -38,6 +43,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
+    certificates(&mut text, &around.certificates);
     process(&mut text, &around.process);
     text.finish()
 }
@@ -174,6 +180,9 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
+    handshakes(text, shards);
+    let help = "TLS handshakes with clients that are under way.";
+    text.single("mesher_tls_handshakes_in_flight", G, help, sum(|s| &s.handshakes_in_flight));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
     let help = "Times accepting paused for lack of file descriptors.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
@@ -181,6 +190,30 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut turns = text.family("mesher_shard_turns_total", C, help);
     for (index, stats) in shards.iter().enumerate() {
         turns.sample(&[("shard", &index.to_string())], stats.turns.value());
+    }
+}
+
+/// How TLS handshakes ended, as far as there were any.
+fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
+    type Side = (&'static str, fn(&ShardStats) -> &Handshakes);
+    const SIDES: [Side; 2] =
+        [("downstream", |s| &s.handshakes_downstream), ("upstream", |s| &s.handshakes_upstream)];
+    let help = "TLS handshakes, by how they ended: full, resumed, or why they failed.";
+    let mut family = text.family("mesher_tls_handshakes_total", Kind::Counter, help);
+    for (side, of) in SIDES {
+        let mut sample = |result: &str, counter: fn(&Handshakes) -> &Counter| {
+            family.sample(
+                &[("side", side), ("result", result)],
+                shards.iter().map(|s| counter(of(s)).value()).sum::<u64>(),
+            );
+        };
+        sample("full", |h| &h.full);
+        sample("resumed", |h| &h.resumed);
+        for failure in TlsFailure::ALL {
+            let count: u64 =
+                shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
+            family.sample(&[("side", side), ("result", failure.label())], count);
+        }
     }
 }
 
@@ -195,6 +228,15 @@ fn config(text: &mut Exposition, config: &ConfigState) {
     let help = "1 if the last attempt to reload the configuration succeeded, or there was none.";
     let ok = u64::from(config.last_reload_ok);
     text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
+}
+
+fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
+    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
+                seconds since 1970.";
+    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
+    for Expiry { file, not_after_s } in certificates {
+        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
+    }
 }
 
 fn process(text: &mut Exposition, process: &Process) {

@@ -88,6 +88,7 @@ impl Exchange<'_> {
             forwarded_port: message::forwarded_port(&parts.headers),
             hops_left: self.traits.hops_left,
             is_grpc: self.traits.is_grpc,
+            is_https: false,
         };
         let port = match unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await {
             Some(Ok(port)) => port,
