@@ -28,7 +28,7 @@ pub const RECYCLED_MAX: usize = 256;
 pub const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a connection came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ingress {
     /// Which way its requests go.
     pub direction: Direction,
