@@ -51,7 +51,7 @@ mod wheel;
 pub use deadline::Deadline;
 pub use driver::{Driver, DriverChoice};
 pub use handover::{HANDED_OVER_MAX, hand_over, stdin_socket, take_over};
-pub use listener::{Listener, bind};
+pub use listener::{Accepted, Listener, bind};
 pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};

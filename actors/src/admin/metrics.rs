@@ -12,7 +12,8 @@ use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::snapshot::Failure;
 use crate::snapshot::stats::{
-    Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
+    Board, CLASSES, Counter, GRPC_STATUSES, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
+    TlsFailure,
 };
 use crate::tls::Expiry;
 
@@ -52,6 +53,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
 #[derive(Debug, Default)]
 struct Totals {
     outcomes: Outcomes<u64>,
+    grpc: [u64; GRPC_STATUSES],
     retries: u64,
     buckets: [u64; LATENCY_BOUNDS.len() + 1],
     latency_seconds: f64,
@@ -62,6 +64,9 @@ struct Totals {
 impl Totals {
     fn add(&mut self, series: &Series) {
         for (sum, counter) in self.outcomes.iter_mut().flatten().zip(series.outcomes.iter().flatten()) {
+            *sum += counter.value();
+        }
+        for (sum, counter) in self.grpc.iter_mut().zip(&series.grpc) {
             *sum += counter.value();
         }
         self.retries += series.retries.value();
@@ -152,6 +157,13 @@ fn series(text: &mut Exposition, all: &[Arc<Series>]) {
             }
         }
     }
+    let help = "Finished calls of gRPC, by their status. They are requests as well.";
+    let mut family = text.family("mesher_grpc_calls_total", Kind::Counter, help);
+    for (&[direction, service, version], totals) in &totals {
+        for (status, count) in totals.grpc.iter().enumerate().filter(|(_, count)| **count > 0) {
+            family.sample(&[direction, service, version, ("grpc_status", &status.to_string())], count);
+        }
+    }
     let help = "How long requests took, from the request head to the last byte of the answer.";
     let mut family = text.family("mesher_request_duration_seconds", Kind::Histogram, help);
     for (labels, totals) in &totals {
@@ -187,10 +199,11 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let help = "Times accepting paused for lack of file descriptors.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
     let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
-    let mut turns = text.family("mesher_shard_turns_total", C, help);
-    for (index, stats) in shards.iter().enumerate() {
-        turns.sample(&[("shard", &index.to_string())], stats.turns.value());
-    }
+    each(text, shards, ("mesher_shard_turns_total", C, help), |s| &s.turns);
+    let help = "Connections of clients that a shard has open now.";
+    each(text, shards, ("mesher_shard_connections", G, help), |s| &s.downstream_open);
+    let help = "Requests that a shard is serving now, streams of HTTP/2 among them.";
+    each(text, shards, ("mesher_shard_requests_in_flight", G, help), |s| &s.requests_in_flight);
 }
 
 /// How TLS handshakes ended, as far as there were any.
@@ -214,6 +227,19 @@ fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
                 shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
             family.sample(&[("side", side), ("result", failure.label())], count);
         }
+    }
+}
+
+/// A family with a sample a shard.
+fn each(
+    text: &mut Exposition,
+    shards: &[Arc<ShardStats>],
+    (name, kind, help): (&'static str, Kind, &'static str),
+    counter: fn(&ShardStats) -> &Counter,
+) {
+    let mut family = text.family(name, kind, help);
+    for (index, stats) in shards.iter().enumerate() {
+        family.sample(&[("shard", &index.to_string())], counter(stats).value());
     }
 }
 
