@@ -200,7 +200,8 @@ fn when_its_pool_is_gone_an_endpoint_finishes_what_runs_and_takes_nothing_new() 
         session.goodbye().await;
         until("all is closed", || stats.upstream_http2_open.value() == 0).await;
         // Whoever still knows the pool gets connections of its own, which nobody keeps.
-        let reached = crate::handler::Peer { address: peer.address(), tls: None, pool };
+        let reached =
+            crate::handler::Peer { address: peer.address(), protocol: Protocol::Grpc, tls: None, pool };
         let own = upstreams.http2(&reached);
         let call = start(get(own));
         let mut session = peer.accept(100).await;

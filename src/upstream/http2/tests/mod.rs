@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::stats::ShardStats;
 
 use super::{Call, CallError, Cause, Endpoint, Ready, Settings};
@@ -42,7 +43,7 @@ impl World {
         let stats = Arc::new(ShardStats::default());
         let settings = upstream::Settings { http2: settings, ..upstream::Settings::default() };
         let upstreams = Upstreams::new(&settings, stats.clone());
-        let reached = upstreams.acquire(address, None);
+        let reached = upstreams.acquire(address, Protocol::Grpc, None);
         let endpoint = upstreams.http2(&reached);
         Self { upstreams, stats, pool: reached.pool, endpoint, peer }
     }
