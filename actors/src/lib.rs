@@ -15,6 +15,7 @@
 //! | [`status`] | what all of it is doing, for people and probes |
 //! | [`state`] | the last good answers, on disk |
 //! | [`admin`] | pages and metrics on a port of their own |
+//! | [`memory`] | whether memory is short |
 //! | [`logging`] | the log, its files and their rotation |
 //! | [`demo`] | the service of `mesher demo` |
 
@@ -25,6 +26,7 @@ pub mod control;
 pub mod demo;
 pub mod health;
 pub mod logging;
+pub mod memory;
 pub mod registry;
 pub mod snapshot;
 pub mod state;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 
 use super::dates::Dates;
@@ -14,8 +15,8 @@ use super::policies::Policies;
 use super::recycle::Recycle;
 use super::terms::Terms;
 use crate::codec::{RequestHead, ResponseHead};
-use crate::handler::Directory;
 use crate::handler::context::SourceContext;
+use crate::handler::{Directory, Reply};
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.
@@ -87,6 +88,13 @@ impl Default for Spare {
 }
 
 impl Spare {
+    /// Lets go of everything.
+    fn clear(&self) {
+        self.requests.clear();
+        self.responses.clear();
+        self.buffers.clear();
+    }
+
     /// An empty request head.
     pub fn request(&self) -> Box<RequestHead> {
         self.requests.take(|| Box::new(RequestHead::new()))
@@ -156,6 +164,29 @@ impl Context {
         self.upstreams.apply(&policies.upstream);
         let renewed = self.terms().renewed(policies, &self.upstreams);
         self.terms.replace(Rc::new(renewed));
+    }
+
+    /// Memory is short, or is no longer. While it is, requests are answered 503, connections end with the answer under way,
+    /// and what is kept for later is let go; called again and again, so that this goes for what was in use before.
+    pub fn set_short_of_memory(&self, is_short: bool) {
+        self.drain.set_short_of_memory(is_short);
+        if is_short {
+            self.upstreams.let_go();
+            self.spare.clear();
+        }
+    }
+
+    /// Why no request more can be taken on, if so; `requests_max` may be in flight, this one included.
+    #[must_use]
+    pub fn refusal(&self, requests_max: u64) -> Option<Reply> {
+        let why = if self.drain.is_short_of_memory() {
+            "memory is short (mesher.limit.memoryBytes, or the control group's limit)"
+        } else if self.stats.requests_in_flight.value() > requests_max {
+            "as many requests as allowed are in flight (mesher.limit.requests)"
+        } else {
+            return None;
+        };
+        Some(Reply::new(Failure::Overloaded, why))
     }
 
     /// Where requests of a direction are counted that found no target.

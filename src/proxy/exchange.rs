@@ -76,13 +76,9 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    let end = if ctx.stats.requests_in_flight.value() > down.terms().settings().requests_max {
-        End::Reply(Reply::new(
-            Failure::Overloaded,
-            "as many requests as allowed are in flight (mesher.limit.requests)",
-        ))
-    } else {
-        Exchange { down, ctx, head, wishes, call: &mut call }.run().await
+    let end = match ctx.refusal(down.terms().settings().requests_max) {
+        Some(reply) => End::Reply(reply),
+        None => Exchange { down, ctx, head, wishes, call: &mut call }.run().await,
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),

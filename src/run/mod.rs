@@ -11,6 +11,7 @@
 //! A process may run several nodes; the demo does.
 
 mod drain;
+mod memory;
 mod node;
 mod registry;
 mod reload;

@@ -12,6 +12,7 @@ use mesher_actors::snapshot::stats::Board;
 use tracing::{error, info, warn};
 
 use super::drain::HandedOver;
+use super::memory::MemoryWatch;
 use super::settings::{DrainSettings, Settings, Upstreams};
 use super::signals::Signal;
 use super::sockets::Sockets;
@@ -33,6 +34,7 @@ pub struct Node {
     pub(super) control: Control,
     admin: Option<AdminHandle>,
     pub(super) view: Arc<NodeView>,
+    pub(super) memory: MemoryWatch,
     driver: Driver,
     refusal: Option<Refusal>,
     ports: Vec<ShardPort>,
@@ -108,6 +110,7 @@ impl Node {
             control,
             admin: None,
             view,
+            memory: MemoryWatch::default(),
             driver,
             refusal,
             ports,
@@ -121,6 +124,7 @@ impl Node {
             let handle = node.start_shard(index).map_err(StartError::Shard)?;
             node.shards.push(Some(handle));
         }
+        node.renew_memory_watch();
         Ok(node)
     }
 
@@ -152,7 +156,7 @@ impl Node {
         self.settings.drain.for_signal(signal)
     }
 
-    /// Starts shards again that die, until something happens that is to be decided.
+    /// Starts shards again that die, and watches the memory, until something happens that is to be decided.
     pub fn supervise(&mut self, signals: &flume::Receiver<Signal>) -> Happening {
         loop {
             let mut events = flume::Selector::new()
@@ -161,7 +165,12 @@ impl Node {
             if let Some(successor) = &self.successor {
                 events = events.recv(successor.answers(), |answer| answer.ok().map(Event::Successor));
             }
-            match events.wait() {
+            let event = match self.memory.due() {
+                Some(due) => events.wait_deadline(due).unwrap_or(Some(Event::MemoryDue)),
+                None => events.wait(),
+            };
+            match event {
+                Some(Event::MemoryDue) => self.watch_memory(),
                 Some(Event::ShardEnded(index)) => self.restart(index),
                 Some(Event::Signal(signal)) => return Happening::Signal(signal),
                 Some(Event::Successor(answer)) => {
@@ -242,7 +251,7 @@ impl Node {
                 polling: self.settings.polling,
             },
             port,
-            board: self.board.clone(),
+            board: self.board.of_shard(index),
             policies: self.settings.policies.clone(),
             seed: RandomState::new().hash_one(index),
         };
@@ -252,6 +261,7 @@ impl Node {
             // Nobody listens any more once the node is being dropped.
             let _ = ends.send(index);
         })?;
+        self.tell_of_memory(&handle);
         handle.tell(Command::Listen(listeners));
         let why = self.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
         self.view.set_shard(index, Shard { alive: true, driver: handle.driver().to_string(), why });
@@ -313,6 +323,7 @@ impl Node {
 
 enum Event {
     ShardEnded(usize),
+    MemoryDue,
     Signal(Signal),
     Successor(Result<Prepared, NotReady>),
 }

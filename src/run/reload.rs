@@ -71,7 +71,11 @@ impl Node {
     }
 
     fn apply(&mut self, fresh: Settings) {
+        let memory_bytes_max = self.settings.memory_bytes_max;
         self.settings = self.settings.reloaded(fresh);
+        if self.settings.memory_bytes_max != memory_bytes_max {
+            self.renew_memory_watch();
+        }
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
@@ -89,6 +93,7 @@ impl Settings {
                 service: self.policies.service.clone(),
                 ..fresh.policies
             },
+            memory_bytes_max: fresh.memory_bytes_max,
             drain: fresh.drain,
             upgrade_ready_within: fresh.upgrade_ready_within,
             checks: fresh.checks,

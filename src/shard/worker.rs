@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use tracing::{error, info};
 
 use mesher_actors::snapshot::port::ShardPort;
-use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
+use mesher_actors::snapshot::stats::{Direction, ShardBoard, ShardStats};
 
 use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
@@ -36,7 +36,7 @@ pub struct ShardSpec {
     /// Snapshots in, lookups out.
     pub port: ShardPort,
     /// Where its numbers go.
-    pub board: Arc<Board>,
+    pub board: ShardBoard,
     /// How to treat requests.
     pub policies: Policies,
     /// Seed of its random numbers.
@@ -46,7 +46,7 @@ pub struct ShardSpec {
 /// What a shard can be told.
 ///
 /// ```text
-///   started --Listen--> accepting --Drain(Closing) | Unlisten--> not accepting        Apply: at any time
+///   started --Listen--> accepting --Drain(Closing) | Unlisten--> not accepting        the others: at any time
 /// ```
 #[derive(Debug)]
 pub enum Command {
@@ -56,6 +56,8 @@ pub enum Command {
     Unlisten,
     /// Treat requests like this from now on.
     Apply(Box<Policies>),
+    /// Memory is short, or is no longer.
+    ShortOfMemory(bool),
     /// Go on to this phase of the shutdown.
     Drain(Phase),
     /// End now, whatever is in flight.
@@ -103,12 +105,12 @@ impl Handle {
 /// If the thread or its event loop cannot be made.
 pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
     let ShardSpec { options, port, board, policies, seed } = spec;
-    let stats = board.shard();
+    let stats = board.stats().clone();
     let (commands, inbox) = flume::bounded(COMMANDS_MAX);
-    let for_shard = stats.clone();
     let thread = net::spawn_shard(options, move || async move {
         let _ended = OnDrop(Some(ended));
-        let ctx = policies.into_context(port.clone(), &board, for_shard, seed);
+        net::report_to(board.stats().clone());
+        let ctx = policies.into_context(port.clone(), &board, seed);
         net::spawn(snapshots::follow(port, board, ctx.clone()));
         work(&inbox, &ctx).await;
     })?;
@@ -143,6 +145,7 @@ async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
             }
             Command::Unlisten => closers.clear(),
             Command::Apply(policies) => ctx.apply(*policies),
+            Command::ShortOfMemory(is_short) => ctx.set_short_of_memory(is_short),
             Command::Cut => return,
             Command::Drain(phase) => {
                 ctx.drain.advance(phase);

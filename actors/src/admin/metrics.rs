@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
 use super::view::{ConfigState, Identity};
+use crate::memory::{Memory, Pressure};
 use crate::snapshot::Failure;
 use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
 
@@ -25,6 +26,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) started: u64,
     /// How reloading went.
     pub(super) config: ConfigState,
+    /// The memory of the process, if it is watched.
+    pub(super) memory: Option<Memory>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -35,9 +38,13 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     let all = board.all_series();
     services(&mut text, &all, around);
     series(&mut text, &all);
+    let help =
+        "Times a service got no series of its own, since there are too many: it is counted as __overflow__.";
+    text.single("mesher_series_refused_total", Kind::Counter, help, board.series_refused());
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
+    memory(&mut text, around.memory.as_ref());
     process(&mut text, &around.process);
     text.finish()
 }
@@ -171,8 +178,10 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
-    let help = "Times accepting paused for lack of file descriptors.";
+    let help = "Times accepting paused: too many connections, too few file descriptors, or memory short.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
+    let help = "Times a shard died and was started again.";
+    text.single("mesher_shard_restarts_total", C, help, sum(|s| &s.restarts));
     let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
     let mut turns = text.family("mesher_shard_turns_total", C, help);
     for (index, stats) in shards.iter().enumerate() {
@@ -191,6 +200,16 @@ fn config(text: &mut Exposition, config: &ConfigState) {
     let help = "1 if the last attempt to reload the configuration succeeded, or there was none.";
     let ok = u64::from(config.last_reload_ok);
     text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
+}
+
+fn memory(text: &mut Exposition, memory: Option<&Memory>) {
+    use Kind::{Counter as C, Gauge as G};
+    let Some(memory) = memory else { return };
+    text.single("mesher_memory_limit_bytes", G, "Memory that mesher may hold.", memory.limit_bytes);
+    text.single("mesher_memory_used_bytes", G, "Memory that mesher holds of it.", memory.used_bytes);
+    let help = "1 while memory is short: new requests are answered 503.";
+    text.single("mesher_memory_short", G, help, u64::from(memory.pressure == Pressure::High));
+    text.single("mesher_memory_shortages_total", C, "Times memory became short.", memory.shortages);
 }
 
 fn process(text: &mut Exposition, process: &Process) {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::memory::Memory;
+
 /// The rest of mesher, as the admin sees it. Asked for each request on the admin's thread: answers from memory, at
 /// once.
 pub trait View: Send + Sync + 'static {
@@ -14,6 +16,9 @@ pub trait View: Send + Sync + 'static {
 
     /// The shards, by index.
     fn shards(&self) -> Vec<Shard>;
+
+    /// The memory of the process; none while it is not watched.
+    fn memory(&self) -> Option<Memory>;
 
     /// Everything else a person who looks for a fault may want to see (`/ready?verbose`). No secrets.
     fn details(&self) -> serde_json::Value;

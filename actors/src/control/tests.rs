@@ -384,7 +384,7 @@ fn a_burst_of_changes_is_on_disk_a_moment_later() {
 #[test]
 fn services_that_are_no_longer_called_are_forgotten() {
     let board = Board::new();
-    let series = board.series(crate::snapshot::stats::Labels {
+    let series = board.of_shard(0).series(crate::snapshot::stats::Labels {
         direction: crate::snapshot::stats::Direction::Outgoing,
         app: "default".into(),
         service: "busy".into(),
