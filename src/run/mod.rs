@@ -30,3 +30,6 @@ pub use settings::{DrainSettings, Given, Mode, Settings};
 pub use signals::{Signal, Signals};
 pub use sockets::{BindError, Sockets};
 pub use upgrade::Predecessor;
+
+#[cfg(test)]
+mod tests;

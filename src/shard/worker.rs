@@ -62,6 +62,9 @@ pub enum Command {
     Drain(Phase),
     /// End now, whatever is in flight.
     Cut,
+    /// Panic, as by a bug.
+    #[cfg(test)]
+    Die,
 }
 
 /// A running shard, as seen from the outside.
@@ -88,6 +91,13 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> &Arc<ShardStats> {
         &self.stats
+    }
+
+    /// What has the shard panic, as by a bug.
+    #[cfg(test)]
+    pub(crate) fn deadly(&self) -> impl Fn() + Send + use<> {
+        let commands = self.commands.clone();
+        move || commands.send(Command::Die).unwrap_or_default()
     }
 
     /// Waits for its end.
@@ -147,6 +157,8 @@ async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
             Command::Apply(policies) => ctx.apply(*policies),
             Command::ShortOfMemory(is_short) => ctx.set_short_of_memory(is_short),
             Command::Cut => return,
+            #[cfg(test)]
+            Command::Die => panic!("killed by a test"),
             Command::Drain(phase) => {
                 ctx.drain.advance(phase);
                 if phase == Phase::Closing {
