@@ -35,4 +35,7 @@ pub mod supervisor;
 
 mod one_line;
 mod route;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod seeds;
 mod web_thread;

@@ -12,6 +12,8 @@ mod download;
 mod drain;
 mod exchange;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod local;
 mod lookup;
 mod policies;

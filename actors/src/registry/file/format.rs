@@ -14,7 +14,7 @@ use crate::registry::instance::{Instance, Status, Zone};
 /// Instances in a file: those of a thousand services are more than anybody writes by hand, and they are all kept.
 const INSTANCES_MAX: usize = 10_000;
 /// Complaints about one file; each costs a search in it, and more help nobody.
-const COMPLAINTS_MAX: usize = 20;
+pub(super) const COMPLAINTS_MAX: usize = 20;
 
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Default)]
