@@ -10,6 +10,7 @@
 //!
 //! A process may run several nodes; the demo does.
 
+pub mod about;
 mod drain;
 mod memory;
 mod node;

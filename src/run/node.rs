@@ -5,12 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mesher_actors::admin::{self, AdminHandle, AdminOptions, Build, Shard};
+use mesher_actors::admin::{self, AdminHandle, AdminOptions, Shard};
 use mesher_actors::control::{Control, ControlError, ControlSettings, SERVICES_MAX};
 use mesher_actors::snapshot::port::{ShardPort, pair};
 use mesher_actors::snapshot::stats::Board;
 use tracing::{error, info, warn};
 
+use super::about;
 use super::drain::HandedOver;
 use super::memory::MemoryWatch;
 use super::settings::{DrainSettings, Settings, Upstreams};
@@ -290,7 +291,7 @@ impl Node {
                 service: identity.name.to_string(),
                 version: identity.version.to_string(),
             },
-            build: Build { version: env!("CARGO_PKG_VERSION").into(), ..Build::default() },
+            build: about::build(),
             board: self.board.clone(),
             view: self.view.clone(),
         }

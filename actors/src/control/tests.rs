@@ -304,7 +304,7 @@ fn a_registry_that_cannot_be_reached_is_named_in_the_resolution() {
             life.tell(Event::Reachable(Err("connection refused".to_owned())));
             world.ask("orders");
             let why = absent(&*world.snapshot().await, "orders");
-            assert_eq!(&*why, "the registry cannot be reached: connection refused");
+            assert_eq!(&*why, "no answer from the registry: connection refused");
             let reasons = world.status.readiness();
             assert!(reasons[0].ends_with("nothing is kept on disk: connection refused"), "{reasons:?}");
             // When it is there again the answer comes without another lookup.

@@ -50,6 +50,12 @@ fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
 // === impl Fault ===
 
 impl Fault {
+    /// For where there is only one line.
+    pub(super) fn in_a_line(&self, path: &Path) -> String {
+        let place = self.place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        format!("{}{place}: {}", path.display(), self.message)
+    }
+
     /// As people are shown it.
     pub(super) fn render(&self, path: &Path, text: &str) -> String {
         match self.place {
