@@ -132,8 +132,9 @@ pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// kind of their answer (column: index in [`CLASSES`]). One cell a request, so that every sum over cells only grows.
 pub type Outcomes<T> = [[T; CLASSES.len()]; 1 + Failure::ALL.len()];
 
-/// Counters of one target on one shard.
+/// Counters of one target on one shard. Aligned so that two shards never share a cache line.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Series {
     /// What is counted.
     pub labels: Labels,

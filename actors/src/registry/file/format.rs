@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::caret::Fault;
+use super::caret::{Fault, lines};
 use crate::registry::endpoint;
 use crate::registry::instance::{Instance, Status, Zone};
 
@@ -174,7 +174,7 @@ impl Registry {
             return;
         }
         let message = format!("address {address:?} is skipped: {why}");
-        let place = text.lines().enumerate().find_map(|(n, line)| {
+        let place = lines(text).enumerate().find_map(|(n, line)| {
             let before = line.get(..line.find(address)?)?;
             Some((n + 1, before.chars().count() + 1))
         });
