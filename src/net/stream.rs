@@ -184,6 +184,12 @@ impl Stream {
         Poll::Pending
     }
 
+    /// The shard hears of this connection's edges: [`poll_gone`](Self::poll_gone) costs no system call.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.socket.is_registered()
+    }
+
     /// After a request was sent nothing can have arrived yet: the next read waits for the edge instead of asking the kernel first.
     /// Nothing is lost if something has arrived all the same.
     pub fn expect_nothing_yet(&self) {

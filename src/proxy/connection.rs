@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -32,15 +33,14 @@ pub struct Downstream {
     pub stream: Stream,
     /// The time-out of whatever it is doing.
     pub deadline: Deadline,
-    /// Address of the client, without port.
-    pub peer: Box<str>,
     /// Where it came in.
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
     /// Those of the request that is being carried, or came last.
     terms: RefCell<Rc<Terms>>,
-    tunnel: OnceCell<Tunnel>,
+    /// Boxed: few connections have one, and an idle connection is as small as can be.
+    tunnel: OnceCell<Box<Tunnel>>,
     seat: Option<Seat>,
     first_request: Cell<FirstRequest>,
 }
@@ -67,7 +67,6 @@ enum Arrival {
 pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
     ctx.stats.downstream_open.add(1);
     let down = Downstream {
-        peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
         terms: RefCell::new(ctx.terms()),
@@ -77,21 +76,22 @@ pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Fut
         ingress,
         ctx,
     };
-    requests(down)
+    // By reference: a future that takes it over would hold it twice, idle connections too.
+    async move { requests(&down).await }
 }
 
-async fn requests(down: Downstream) {
+async fn requests(down: &Downstream) {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
             Arrival::Tls(mut head) => {
                 if let Some(tunnel) = down.tunnel() {
-                    tunnel::pass_tls(&down, tunnel, head.buffer()).await;
+                    tunnel::pass_tls(down, tunnel, head.buffer()).await;
                 }
                 return down.ctx.spare.put_request(head);
             }
             Arrival::Request(mut head) => {
-                let after = exchange::carry(&down, &mut head, net::now()).await;
+                let after = exchange::carry(down, &mut head, net::now()).await;
                 if after == After::Keep {
                     pending = down.rest_of(head);
                     continue;
@@ -111,7 +111,7 @@ async fn requests(down: Downstream) {
                     Some(reply.failure),
                     Duration::ZERO,
                 );
-                exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
+                exchange::answer(down, &reply, Wanted { close: true, ..Wanted::default() }).await;
                 return down.linger().await;
             }
             Arrival::Ended => return,
@@ -120,6 +120,11 @@ async fn requests(down: Downstream) {
 }
 
 impl Downstream {
+    /// Address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.stream.peer_addr().ip()
+    }
+
     /// The terms of the request that is being carried, or came last.
     pub(super) fn terms(&self) -> Rc<Terms> {
         self.terms.borrow().clone()
@@ -137,12 +142,12 @@ impl Downstream {
 
     /// The service that the client has connected to, if it has.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
-        self.tunnel.get()
+        self.tunnel.get().map(|tunnel| &**tunnel)
     }
 
     /// From now on requests that name no service are for this one. False if there is a tunnel already.
     pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
-        self.tunnel.set(tunnel).is_ok()
+        self.tunnel.set(Box::new(tunnel)).is_ok()
     }
 
     /// What the client has sent behind a request; the head is recycled if that is nothing.

@@ -263,7 +263,7 @@ impl Exchange<'_> {
         let mut out = self.ctx.spare.buffer();
         let additions = Additions {
             direction: self.down.ingress.direction,
-            peer: &self.down.peer,
+            peer: self.down.peer(),
             port,
             source: &self.ctx.source,
             upstream: self.endpoint().map(|(address, _)| address),
@@ -286,27 +286,23 @@ impl Exchange<'_> {
             let Some((address, pool)) = self.endpoint() else {
                 return End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
-            let kept = if may_reuse { self.ctx.upstreams.take(pool) } else { None };
-            let connection = match kept {
-                Some(connection) => Ok(connection),
-                None => self.ctx.upstreams.connect(address).await,
+            // The future has room for one connection only: it is moved once everything has been awaited.
+            let connection = self.ctx.upstreams.connection(address, pool, may_reuse).await;
+            let attempted = match &connection {
+                Ok(connection) => self.attempt(connection, upload, response, out).await,
+                Err(error) => Err(connect_failed(address, error)),
             };
-            let fault = match connection {
-                Ok(connection) => match self.attempt(&connection, upload, response, out).await {
-                    Ok(Attempted::Over(end)) => return end,
-                    Ok(Attempted::Reusable(end)) => {
-                        self.ctx.upstreams.put(pool, connection);
-                        return end;
-                    }
-                    Ok(Attempted::Switched) => return End::Switched(connection),
-                    Err(fault) => {
-                        may_reuse = !(connection.reused && fault.repeatable);
-                        fault
-                    }
-                },
-                Err(error) => {
-                    may_reuse = true;
-                    connect_failed(address, &error)
+            let fault = match (attempted, connection) {
+                (Ok(Attempted::Over(end)), _) => return end,
+                (Ok(Attempted::Reusable(end)), connection) => {
+                    connection.into_iter().for_each(|connection| self.ctx.upstreams.put(pool, connection));
+                    return end;
+                }
+                (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
+                (Ok(Attempted::Switched), Err(error)) => connect_failed(address, &error),
+                (Err(fault), connection) => {
+                    may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
+                    fault
                 }
             };
             if may_reuse {

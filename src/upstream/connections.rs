@@ -131,6 +131,22 @@ impl Upstreams {
         }
     }
 
+    /// A kept connection if `may_reuse` and there is one, else a new one.
+    ///
+    /// # Errors
+    /// As [`Upstreams::connect`].
+    pub async fn connection(
+        &self,
+        address: SocketAddr,
+        pool: PoolId,
+        may_reuse: bool,
+    ) -> io::Result<Connection> {
+        if let Some(kept) = may_reuse.then(|| self.take(pool)).flatten() {
+            return Ok(kept);
+        }
+        self.connect(address).await
+    }
+
     /// A new connection.
     ///
     /// # Errors
