@@ -28,11 +28,11 @@ enum Stage<'a> {
 ///
 /// # Errors
 /// Why it was not sent.
-pub(in crate::proxy) fn call<'a>(
+pub(in crate::proxy) fn call(
     ready: Ready,
     parts: Parts,
     has_body: bool,
-    lease: &'a mut Option<Lease>,
+    lease: &mut Option<Lease>,
 ) -> Result<(impl Sink, impl Upstream), Lost> {
     let Call { answer, body, lease: place } =
         ready.send(Request::from_parts(parts, ()), !has_body).map_err(Lost::from)?;
