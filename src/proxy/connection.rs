@@ -1,7 +1,9 @@
-//! A downstream connection: requests one after the other, from the first byte to the last.
+//! A downstream connection: finds out what it speaks, and carries the requests of HTTP/1 one after the other, from the first
+//! byte to the last. HTTP/2, at the beginning or inside a tunnel, is handed over to [`http2`].
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -11,7 +13,9 @@ use mesher_actors::snapshot::Failure;
 use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange::{self, After};
+use super::http2::{self, Session};
 use super::reply::Wanted;
+use super::secure::{self, Opening};
 use super::terms::Terms;
 use super::tunnel::{self, Tunnel};
 use crate::codec::{FirstBytes, Parse, RequestHead};
@@ -32,17 +36,27 @@ pub struct Downstream {
     pub stream: Stream,
     /// The time-out of whatever it is doing.
     pub deadline: Deadline,
-    /// Address of the client, without port.
-    pub peer: Box<str>,
     /// Where it came in.
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
+    /// Counts it, and is what a shutdown wakes it by.
+    open: Open,
     /// Those of the request that is being carried, or came last.
     terms: RefCell<Rc<Terms>>,
-    tunnel: OnceCell<Tunnel>,
-    seat: Option<Seat>,
+    /// Boxed: few connections have one, and an idle connection is as small as can be.
+    tunnel: OnceCell<Box<Tunnel>>,
+    /// Nothing was read yet, of the connection or of the tunnel that it has become: what comes may be another protocol.
+    fresh: Cell<bool>,
     first_request: Cell<FirstRequest>,
+    /// It is settled whether the connection comes over TLS.
+    settled: Cell<bool>,
+}
+
+/// A connection's place among those open: counted, and known to the shutdown, for as long as this lives.
+pub(super) struct Open {
+    ctx: Rc<Context>,
+    seat: Option<Seat>,
 }
 
 /// What is known of the first request of a connection.
@@ -57,41 +71,54 @@ enum FirstRequest {
 /// What came next on a connection.
 enum Arrival {
     Request(Box<RequestHead>),
-    /// TLS, inside a tunnel.
+    /// TLS, at the beginning or inside a tunnel.
     Tls(Box<RequestHead>),
+    /// The preface of HTTP/2.
+    Http2(Box<RequestHead>),
     Refused(Reply),
     Ended,
 }
 
 /// Serves a connection to its end. It counts as open from this call on, not from the first poll.
 pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
-    ctx.stats.downstream_open.add(1);
     let down = Downstream {
-        peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
+        open: Open::new(&ctx),
         terms: RefCell::new(ctx.terms()),
         tunnel: OnceCell::new(),
-        seat: Some(ctx.drain.enter()),
+        fresh: Cell::new(true),
         first_request: Cell::new(FirstRequest::Awaited),
+        settled: Cell::new(false),
         ingress,
         ctx,
     };
-    requests(down)
+    // By reference: a future that takes it over would hold it twice, idle connections too.
+    async move {
+        if let Some(preface) = requests(&down).await {
+            down.hand_over(preface);
+        }
+    }
 }
 
-async fn requests(down: Downstream) {
+/// Carries the requests of HTTP/1. Ends with the connection, or with the first bytes of HTTP/2.
+async fn requests(down: &Downstream) -> Option<Box<RequestHead>> {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
             Arrival::Tls(mut head) => {
                 if let Some(tunnel) = down.tunnel() {
-                    tunnel::pass_tls(&down, tunnel, head.buffer()).await;
+                    tunnel::pass_tls(down, tunnel, head.buffer()).await;
+                    down.ctx.spare.put_request(head);
+                    return None;
                 }
-                return down.ctx.spare.put_request(head);
+                if !secure::handshake(down, head).await {
+                    return None;
+                }
             }
+            Arrival::Http2(head) => return Some(head),
             Arrival::Request(mut head) => {
-                let after = exchange::carry(&down, &mut head, net::now()).await;
+                let after = exchange::carry(down, &mut head, net::now()).await;
                 if after == After::Keep {
                     pending = down.rest_of(head);
                     continue;
@@ -102,8 +129,10 @@ async fn requests(down: Downstream) {
                 down.ctx.spare.put_request(head);
                 if unread || after == After::Linger {
                     down.linger().await;
+                } else {
+                    secure::end(down).await;
                 }
-                return;
+                return None;
             }
             Arrival::Refused(reply) => {
                 down.ctx.unrouted(down.ingress.direction).record(
@@ -111,15 +140,21 @@ async fn requests(down: Downstream) {
                     Some(reply.failure),
                     Duration::ZERO,
                 );
-                exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
-                return down.linger().await;
+                exchange::answer(down, &reply, Wanted { close: true, ..Wanted::default() }).await;
+                down.linger().await;
+                return None;
             }
-            Arrival::Ended => return,
+            Arrival::Ended => return None,
         }
     }
 }
 
 impl Downstream {
+    /// Address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.stream.peer_addr().ip()
+    }
+
     /// The terms of the request that is being carried, or came last.
     pub(super) fn terms(&self) -> Rc<Terms> {
         self.terms.borrow().clone()
@@ -128,6 +163,22 @@ impl Downstream {
     /// A request begins: the terms of now are its own.
     fn begin(&self) {
         self.terms.replace(self.ctx.terms());
+        self.first_request.set(FirstRequest::Came);
+    }
+
+    /// From here on the connection is HTTP/2's: a task of its own has it, so that one of HTTP/1 stays small.
+    fn hand_over(self, mut head: Box<RequestHead>) {
+        let (peer, scheme) = (self.peer(), self.scheme());
+        let Self { stream, ingress, ctx, open, tunnel, .. } = self;
+        stream.unread(std::mem::take(head.buffer()));
+        ctx.spare.put_request(head);
+        let session = Session::new((ctx, ingress), peer, scheme, tunnel.into_inner().map(|tunnel| *tunnel));
+        net::spawn(http2::serve(stream, open, session));
+    }
+
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.stream.is_tls() { "https" } else { "http" }
     }
 
     /// The head of a request that has begun is to be whole in time.
@@ -137,12 +188,13 @@ impl Downstream {
 
     /// The service that the client has connected to, if it has.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
-        self.tunnel.get()
+        self.tunnel.get().map(|tunnel| &**tunnel)
     }
 
     /// From now on requests that name no service are for this one. False if there is a tunnel already.
     pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
-        self.tunnel.set(tunnel).is_ok()
+        self.fresh.set(true);
+        self.tunnel.set(Box::new(tunnel)).is_ok()
     }
 
     /// What the client has sent behind a request; the head is recycled if that is nothing.
@@ -175,6 +227,7 @@ impl Downstream {
         match (arrived, head) {
             (Arrived::Whole, Some(head)) => Arrival::Request(head),
             (Arrived::Tls, Some(head)) => Arrival::Tls(head),
+            (Arrived::Http2, Some(head)) => Arrival::Http2(head),
             (Arrived::Refused(reply), _) => Arrival::Refused(reply),
             (_, _) => Arrival::Ended,
         }
@@ -182,13 +235,30 @@ impl Downstream {
 
     /// What the bytes of a request head amount to; nothing yet while more are needed.
     fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
-        if self.tunnel().is_some() && FirstBytes::of(head.buffer()) == FirstBytes::Tls {
-            return Some(Arrived::Tls);
+        if !self.settled.replace(true) {
+            match secure::opening(self, head.buffer()) {
+                Opening::Clear => {}
+                Opening::Tls => return Some(Arrived::Tls),
+                Opening::Refused(reply) => return Some(Arrived::Refused(reply)),
+                Opening::Misplaced => return Some(Arrived::End),
+            }
         }
         match head.parse(&self.terms.borrow().settings().limits) {
-            Ok(Parse::Complete) => Some(Arrived::Whole),
+            Ok(Parse::Complete) => {
+                self.fresh.set(false);
+                Some(Arrived::Whole)
+            }
             Ok(Parse::Incomplete) => None,
             Err(reject) => {
+                // No other protocol can begin like a request, so it is asked for only here.
+                if self.fresh.get() {
+                    match FirstBytes::of(head.buffer()) {
+                        FirstBytes::Http2 => return Some(Arrived::Http2),
+                        FirstBytes::Undecided => return None,
+                        FirstBytes::Tls if self.tunnel().is_some() => return Some(Arrived::Tls),
+                        FirstBytes::Tls | FirstBytes::Http1 => {}
+                    }
+                }
                 let detail = format!("{} (byte {})", reject.why, reject.at);
                 Some(Arrived::Refused(Reply::with_status(
                     Failure::ClientProtocolError,
@@ -242,7 +312,7 @@ impl Downstream {
 
     /// True if the connection is to end since the shard closes and no request is on its way.
     fn ends_idle(&self, cx: &TaskContext<'_>) -> bool {
-        if !self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+        if !self.open.is_closing(cx) {
             return false;
         }
         if self.first_request.get() == FirstRequest::Awaited {
@@ -253,30 +323,53 @@ impl Downstream {
     }
 
     /// Lets the client read the last reply before the connection is closed.
-    async fn linger(&self) {
-        self.stream.shutdown_write();
-        self.deadline.arm(net::now() + LINGER);
-        poll_fn(|cx| {
-            loop {
-                match with_scratch(|scratch| self.stream.poll_read(cx, scratch)) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => return self.deadline.poll_expired(cx),
-                }
-            }
-        })
-        .await;
+    pub(super) async fn linger(&self) {
+        linger(&self.stream, &self.deadline).await;
     }
+}
+
+/// Lets the client read what was sent last before the connection is closed.
+pub(super) async fn linger(stream: &Stream, deadline: &Deadline) {
+    stream.shutdown_write();
+    deadline.arm(net::now() + LINGER);
+    poll_fn(|cx| {
+        loop {
+            match with_scratch(|scratch| stream.poll_read(cx, scratch)) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return deadline.poll_expired(cx),
+            }
+        }
+    })
+    .await;
 }
 
 enum Arrived {
     Whole,
     Tls,
+    Http2,
     Refused(Reply),
     End,
 }
 
-impl Drop for Downstream {
+impl Open {
+    fn new(ctx: &Rc<Context>) -> Self {
+        ctx.stats.downstream_open.add(1);
+        Self { ctx: ctx.clone(), seat: Some(ctx.drain.enter()) }
+    }
+
+    /// True once the shard takes on nothing new; otherwise the task is woken when that changes.
+    fn is_closing(&self, cx: &TaskContext<'_>) -> bool {
+        self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx))
+    }
+
+    /// True once connections are not kept any more; otherwise the task is woken when that changes.
+    pub(super) fn is_draining(&self, cx: &TaskContext<'_>) -> bool {
+        self.is_closing(cx) || !self.ctx.drain.keeps_connections()
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
         self.ctx.stats.downstream_open.sub(1);
         if let Some(seat) = self.seat.take() {

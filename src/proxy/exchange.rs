@@ -14,25 +14,28 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mesher_actors::snapshot::Failure;
-use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
+use mesher_actors::snapshot::stats::Direction;
+use mesher_actors::snapshot::{Failure, Protocol};
 
+use super::account::{self, InFlight};
+use super::attempts;
 use super::connection::Downstream;
 use super::context::Context;
+use super::crossover::{self, Asked};
 use super::download::Download;
 use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
-use super::route::{decide, route};
+use super::route::{Crossing, Wish, retry, route};
+use super::terms::Terms;
 use super::transfer::{Broken, Transfer};
 use super::tunnel::{self, Tunnel};
 use super::upload::{self, Upload};
-use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
+use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
 use crate::handler::destination;
-use crate::handler::{Call, Fault, PoolId, Reply};
+use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
 
@@ -76,13 +79,14 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    let end = if ctx.stats.requests_in_flight.value() > down.terms().settings().requests_max {
+    let terms = down.terms();
+    let end = if ctx.stats.requests_in_flight.value() > terms.settings().requests_max {
         End::Reply(Reply::new(
             Failure::Overloaded,
             "as many requests as allowed are in flight (mesher.limit.requests)",
         ))
     } else {
-        Exchange { down, ctx, head, wishes, call: &mut call }.run().await
+        Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),
@@ -101,26 +105,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
             (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }
     };
-    let series = series(ctx, down.ingress.direction, &call);
-    series.retries.add(call.tried.count().saturating_sub(1) as u64);
-    series.record(status, failure, net::now().saturating_duration_since(started));
+    account::finish(ctx, down.ingress.direction, &call, (status, failure), started);
     after
-}
-
-/// Counts a request while it is carried, a panic in the middle included.
-struct InFlight<'a>(&'a ShardStats);
-
-impl<'a> InFlight<'a> {
-    fn new(stats: &'a ShardStats) -> Self {
-        stats.requests_in_flight.add(1);
-        Self(stats)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.requests_in_flight.sub(1);
-    }
 }
 
 impl Wishes {
@@ -143,10 +129,6 @@ impl Wishes {
             idempotent: is_idempotent(head.method()),
         }
     }
-}
-
-fn series<'a>(ctx: &'a Context, direction: Direction, call: &'a Call) -> &'a Arc<Series> {
-    call.target.as_ref().map_or_else(|| ctx.unrouted(direction), |target| &target.series)
 }
 
 /// RFC 9110 section 9.2.2.
@@ -202,14 +184,16 @@ fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
 struct Exchange<'a> {
     down: &'a Downstream,
     ctx: &'a Rc<Context>,
+    terms: &'a Terms,
     head: &'a mut RequestHead,
     wishes: Wishes,
     call: &'a mut Call,
+    started: Instant,
 }
 
 impl Exchange<'_> {
     async fn run(&mut self) -> End {
-        let routed = route(self.down, self.head, self.call).await;
+        let routed = self.route().await;
         if self.wishes.kind == RequestKind::Connect {
             return self.connect(routed.err()).await;
         }
@@ -217,6 +201,10 @@ impl Exchange<'_> {
             Ok(port) => port,
             Err(reply) => return End::Reply(reply),
         };
+        if self.protocol() == Protocol::Grpc {
+            // Boxed: it is seldom, and a connection that idles is to be small.
+            return Box::pin(self.over_http2(port)).await;
+        }
         let mut upload = match self.prepare(port) {
             Ok(upload) => upload,
             Err(reply) => return End::Reply(reply),
@@ -228,6 +216,51 @@ impl Exchange<'_> {
         self.ctx.spare.put_response(response);
         self.ctx.spare.put_buffer(upload.into_buffer());
         end
+    }
+
+    /// Finds the target. Returns the port that the caller named.
+    async fn route(&mut self) -> Result<Option<u16>, Reply> {
+        let (names_service, is_https) = match self.head.target_form() {
+            codec::Target::Absolute { scheme, .. } => (true, scheme.eq_ignore_ascii_case(b"https")),
+            codec::Target::Authority(_) => (true, false),
+            codec::Target::Origin(_) | codec::Target::Asterisk => (false, false),
+        };
+        let wish = Wish {
+            tunnel: self.down.tunnel().filter(|_| !names_service),
+            authority: self.head.authority(),
+            forwarded_port: self.head.header(Known::XForwardedPort),
+            hops_left: forward::hops_left(self.head),
+            is_grpc: false,
+            is_https,
+        };
+        let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+        route(crossing, wish, self.call).await
+    }
+
+    /// What the endpoint speaks.
+    fn protocol(&self) -> Protocol {
+        let peer = self.call.target.as_ref().and_then(|target| self.peer(target));
+        peer.map_or(Protocol::Rest, |peer| peer.protocol)
+    }
+
+    /// Carries the request to an endpoint that speaks HTTP/2.
+    async fn over_http2(&mut self, port: Option<u16>) -> End {
+        let Wishes { delivery, kind, .. } = self.wishes;
+        let asked = Asked { port, delivery, is_head: kind == RequestKind::Head, started: self.started };
+        let (end, keep) = crossover::carry(self.down, self.terms, self.head, self.call, asked).await;
+        match end {
+            attempts::End::Delivered { passed, whole: true } => {
+                End::Delivered { status: passed.status, keep }
+            }
+            attempts::End::Delivered { passed, whole: false } => {
+                End::DeliveredEarly { status: passed.status }
+            }
+            attempts::End::Reply(reply) => End::Reply(reply),
+            attempts::End::Cut { passed, failure, .. } => self.cut(passed.status, failure),
+            attempts::End::ClientGone { passed } => {
+                End::Cut { status: passed.status, failure: Failure::ClientGone }
+            }
+        }
     }
 
     /// Opens a tunnel to the service; what comes through it is looked at when it comes. `refused` is what the chain
@@ -265,12 +298,14 @@ impl Exchange<'_> {
     /// Renders the request with as much of its body as is there.
     fn prepare(&mut self, port: Option<u16>) -> Result<Upload, Reply> {
         let mut out = self.ctx.spare.buffer();
+        let target = &self.call.target;
         let additions = Additions {
             direction: self.down.ingress.direction,
-            peer: &self.down.peer,
+            peer: self.down.peer(),
             port,
             source: &self.ctx.source,
-            upstream: self.endpoint().map(|(address, _)| address),
+            upstream: target.as_ref().and_then(|target| self.peer(target)).map(|peer| peer.address),
+            scheme: self.down.scheme(),
         };
         forward::request(&mut out, self.head, &additions);
         let mut body = self.head.body(Outgoing::AsReceived);
@@ -287,39 +322,34 @@ impl Exchange<'_> {
         // False for the attempt after an idle race: it gets a new connection.
         let mut may_reuse = true;
         loop {
-            let Some((address, pool)) = self.endpoint() else {
+            let target = self.call.target.clone();
+            let Some(peer) = target.as_ref().and_then(|target| self.peer(target)) else {
                 return End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
-            let kept = if may_reuse { self.ctx.upstreams.take(pool) } else { None };
-            let connection = match kept {
-                Some(connection) => Ok(connection),
-                None => self.ctx.upstreams.connect(address).await,
+            // The future has room for one connection only: it is moved once everything has been awaited.
+            let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
+            let attempted = match &connection {
+                Ok(connection) => self.attempt(connection, upload, response, out).await,
+                Err(error) => Err(connect_failed(peer.address, error)),
             };
-            let fault = match connection {
-                Ok(connection) => match self.attempt(&connection, upload, response, out).await {
-                    Ok(Attempted::Over(end)) => return end,
-                    Ok(Attempted::Reusable(end)) => {
-                        self.ctx.upstreams.put(pool, connection);
-                        return end;
-                    }
-                    Ok(Attempted::Switched) => return End::Switched(connection),
-                    Err(fault) => {
-                        may_reuse = !(connection.reused && fault.repeatable);
-                        fault
-                    }
-                },
-                Err(error) => {
-                    may_reuse = true;
-                    connect_failed(address, &error)
+            let fault = match (attempted, connection) {
+                (Ok(Attempted::Over(end)), _) => return end,
+                (Ok(Attempted::Reusable(end)), connection) => {
+                    connection
+                        .into_iter()
+                        .for_each(|connection| self.ctx.upstreams.put(peer.pool, connection));
+                    return end;
+                }
+                (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
+                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
+                (Err(fault), connection) => {
+                    may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
+                    fault
                 }
             };
             if may_reuse {
-                let terms = self.down.terms();
-                let chain = terms.chain(self.down.ingress.direction);
-                let retry = chain.borrow_mut().on_fault(self.call, &fault);
-                let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
-                // The target is in the call by now; the name is not asked for again.
-                if let Err(reply) = decide(self.down, self.call, from, "").await {
+                let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+                if let Err(reply) = retry(crossing, self.call, fault).await {
                     return End::Reply(reply);
                 }
             }
@@ -329,10 +359,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn endpoint(&self) -> Option<(SocketAddr, PoolId)> {
-        let index = self.call.endpoint()?;
-        let target = self.call.target.as_ref()?;
-        Some((target.service.endpoints.get(index)?.address, *target.pools.get(index)?))
+    /// The endpoint of `target` that was chosen.
+    fn peer<'t>(&self, target: &'t Target) -> Option<&'t Peer> {
+        target.peers.get(self.call.endpoint()?)
     }
 
     /// Sends the request over this connection and delivers the response. `Err` if another attempt may be made.
@@ -346,8 +375,7 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let terms = self.down.terms();
-        let shard = (&terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
+        let shard = (&self.terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
         let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);

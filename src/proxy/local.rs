@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::Series;
-use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy};
+use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy, TlsClient};
 
 use crate::balance::Balancer;
-use crate::handler::destination::LocalPorts;
+use crate::handler::destination::{LocalPort, LocalPorts};
 use crate::handler::{Reply, Target};
 use crate::upstream::Upstreams;
 
@@ -22,34 +22,40 @@ pub const PORTS_MAX: usize = 64;
 pub struct Local {
     host: IpAddr,
     ports: LocalPorts,
+    tls: Option<Arc<TlsClient>>,
     name: Arc<str>,
     app: Arc<str>,
     policy: Policy,
     series: Arc<Series>,
-    targets: RefCell<HashMap<u16, Rc<Target>>>,
+    targets: RefCell<HashMap<LocalPort, Rc<Target>>>,
     upstreams: Rc<Upstreams>,
 }
 
 impl Local {
-    /// The service at `host` (`mesher.service.host`), reachable through `ports`.
+    /// The service at `host` (`mesher.service.host`), reachable through `ports`, and by TLS if `tls` says how.
     #[must_use]
     pub fn new(
-        host: IpAddr,
-        ports: LocalPorts,
+        (host, ports): (IpAddr, LocalPorts),
+        tls: Option<Arc<TlsClient>>,
         policy: Policy,
         series: Arc<Series>,
         upstreams: Rc<Upstreams>,
     ) -> Self {
         let (name, app) = (series.labels.service.clone(), series.labels.app.clone());
-        Self { host, ports, name, app, policy, series, targets: RefCell::default(), upstreams }
+        Self { host, ports, tls, name, app, policy, series, targets: RefCell::default(), upstreams }
     }
 
-    /// The target that a request from outside is for, by its `X-Forwarded-Port`.
+    /// The target that a request from outside is for; see [`LocalPorts::resolve`].
     ///
     /// # Errors
     /// The reply to give if the port is unknown or out of bounds.
-    pub fn target(&self, forwarded: Option<&[u8]>) -> Result<Rc<Target>, Reply> {
-        let port = self.ports.resolve(forwarded)?;
+    pub fn target(
+        &self,
+        forwarded: Option<&[u8]>,
+        listener: Protocol,
+        is_grpc: bool,
+    ) -> Result<Rc<Target>, Reply> {
+        let port = self.ports.resolve(forwarded, listener, is_grpc)?;
         let mut targets = self.targets.borrow_mut();
         if let Some(target) = targets.get(&port) {
             return Ok(target.clone());
@@ -71,9 +77,9 @@ impl Local {
         &self.series
     }
 
-    fn make(&self, port: u16) -> Target {
+    fn make(&self, LocalPort { port, protocol }: LocalPort) -> Target {
         let address = SocketAddr::new(self.host, port);
-        let endpoint = Endpoint { instance: "local".into(), address, protocol: Protocol::Rest, tls: false };
+        let endpoint = Endpoint { instance: "local".into(), address, protocol, tls: false };
         let service = Service {
             name: self.name.clone(),
             app: self.app.clone(),
@@ -87,7 +93,7 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            pools: [self.upstreams.acquire(address)].into(),
+            peers: [self.upstreams.acquire(address, protocol, self.tls.clone())].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
@@ -97,6 +103,6 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         let targets = self.targets.get_mut().values();
-        targets.flat_map(|target| target.pools.iter()).for_each(|pool| self.upstreams.release(*pool));
+        targets.flat_map(|target| target.peers.iter()).for_each(|peer| self.upstreams.release(peer.pool));
     }
 }

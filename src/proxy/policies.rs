@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mesher_actors::snapshot::Policy;
+use http::HeaderValue;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
+use mesher_actors::snapshot::{Policy, Tls};
 
 use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
+use super::seldom::Seldom;
 use super::settings::Settings;
 use super::terms::Terms;
 use crate::handler::Directory;
@@ -39,6 +41,8 @@ pub struct Policies {
     pub local_policy: Policy,
     /// Its application, name and version.
     pub service: ServiceLabels,
+    /// What listeners present, and how services are called.
+    pub tls: Tls,
 }
 
 /// The local service as metrics name it.
@@ -78,6 +82,9 @@ impl Policies {
             version: self.service.version.clone(),
         });
         let source = SourceContext::new(&self.service.name);
+        // JSON in printable bytes: always the value of a field.
+        let source_alone =
+            HeaderValue::from_bytes(&source.merge(None)).unwrap_or_else(|_| HeaderValue::from_static("{}"));
         let upstreams = Upstreams::new(&self.upstream, stats.clone());
         Rc::new(Context {
             terms: RefCell::new(Rc::new(Terms::new(self, &upstreams, local))),
@@ -86,6 +93,7 @@ impl Policies {
             lookups: Lookups::new(port),
             drain: Drain::default(),
             source,
+            source_alone,
             unrouted: Unrouted {
                 outgoing: unrouted(Direction::Outgoing),
                 incoming: unrouted(Direction::Incoming),
@@ -94,6 +102,7 @@ impl Policies {
             spare: Spare::default(),
             dates: Dates::default(),
             random: Random::new(seed),
+            tls_failures_told: Seldom::default(),
         })
     }
 }

@@ -10,8 +10,10 @@
 //!
 //! A process may run several nodes; the demo does.
 
+mod certificates;
 mod drain;
 mod node;
+mod registration;
 mod registry;
 mod reload;
 mod service_ports;

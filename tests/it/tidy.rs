@@ -31,8 +31,9 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 7] = [
+const PARSERS: [(&str, &str); 8] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
+    ("src/codec/grpc.rs", "grpc_timeout"),
     ("src/codec/request.rs", "request_head"),
     ("src/codec/response.rs", "response_head"),
     ("src/codec/chunked.rs", "chunked_body"),

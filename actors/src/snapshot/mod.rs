@@ -13,6 +13,7 @@
 pub mod failure;
 pub mod port;
 pub mod stats;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use failure::Failure;
+pub use tls::{Tls, TlsClient, TlsServer};
 
 /// Services by name, as written in a request's authority (case is significant, as in service-center).
 pub type ServiceMap = HashMap<Arc<str>, Resolution, foldhash::fast::RandomState>;
@@ -56,7 +58,7 @@ pub struct Service {
     pub version: Arc<str>,
     /// How to choose among [`Service::endpoints`].
     pub strategy: Strategy,
-    /// What may be called now, in the clear.
+    /// What may be called now, in the clear, in the order of [`Protocol`].
     pub endpoints: Arc<[Endpoint]>,
     /// What declares `sslEnabled=true`: TLS of clients is passed through to it.
     pub tls_endpoints: Arc<[Endpoint]>,
@@ -81,10 +83,11 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
-/// Application protocol of an endpoint, by the scheme of its registered address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Application protocol of an endpoint, by the scheme of its registered address; and of a request, by what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Protocol {
     /// `rest://`: HTTP/1.1.
+    #[default]
     Rest,
     /// `grpc://`: HTTP/2 with prior knowledge.
     Grpc,
