@@ -51,9 +51,10 @@ fn forwarded_request(bencher: Bencher<'_, '_>, sample: &Sample) {
     let source = SourceContext::new("consumer");
     let additions = Additions {
         direction: Direction::Outgoing,
-        peer: "10.0.0.1",
+        peer: [10, 0, 0, 1].into(),
         port: None,
         source: &source,
+        scheme: "http",
         upstream: Some(([10, 0, 0, 2], 8080).into()),
     };
     let mut out = Vec::with_capacity(4096);

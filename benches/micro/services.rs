@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher::balance::Balancer;
-use mesher::handler::{Directory, PoolId, Target};
+use mesher::handler::{Directory, Peer, PoolId, Target};
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, Series};
 use mesher_actors::snapshot::{Endpoint, Policy, Protocol, Resolution, Service, Snapshot, Strategy};
 
@@ -76,10 +76,15 @@ fn target(service: &Arc<Service>, old: Option<&Target>, series: &Arc<Series>) ->
         Some(old) => old.balancer.replace(fresh),
         None => fresh,
     };
-    let pools = (0..service.endpoints.len() as u32).map(|slot| PoolId { slot, generation: 0 });
+    let peer = |(slot, endpoint): (usize, &Endpoint)| Peer {
+        address: endpoint.address,
+        protocol: endpoint.protocol,
+        tls: None,
+        pool: PoolId { slot: slot as u32, generation: 0 },
+    };
     Rc::new(Target {
         service: service.clone(),
-        pools: pools.collect(),
+        peers: service.endpoints.iter().enumerate().map(peer).collect(),
         balancer: RefCell::new(balancer),
         series: series.clone(),
     })
