@@ -78,13 +78,9 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let mut call = Call::default();
     let wishes = Wishes::of(head);
     let terms = down.terms();
-    let end = if ctx.stats.requests_in_flight.value() > terms.settings().requests_max {
-        End::Reply(Reply::new(
-            Failure::Overloaded,
-            "as many requests as allowed are in flight (mesher.limit.requests)",
-        ))
-    } else {
-        Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await
+    let end = match ctx.refusal(terms.settings().requests_max) {
+        Some(reply) => End::Reply(reply),
+        None => Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await,
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),

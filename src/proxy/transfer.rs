@@ -123,6 +123,8 @@ impl<'a> Transfer<'a> {
             self.up.call_ended();
         }
         self.note_movement();
+        // The end of the client's side is all that is seen of one that has closed, so it counts as that; nginx and Envoy do
+        // the same. Who waits for an answer keeps the connection open.
         if self.uploaded && self.watching && self.down.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }
