@@ -16,7 +16,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mesher_actors::snapshot::stats::Direction;
 use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::account::{self, InFlight};
@@ -30,10 +29,9 @@ use super::reply::{self, Wanted};
 use super::route::{Crossing, Wish, retry, route};
 use super::terms::Terms;
 use super::transfer::{self, Broken, Transfer};
-use super::tunnel::{self, Tunnel};
+use super::tunnel;
 use super::upload::{self, Upload};
 use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
-use crate::handler::destination;
 use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
@@ -256,7 +254,7 @@ impl Exchange<'_> {
             self.call.target.as_ref().is_some_and(|target| !target.service.tls_endpoints.is_empty());
         let opened = match refused {
             Some(reply) if !takes_tls => Err(reply),
-            _ => self.open_tunnel(),
+            _ => tunnel::open(self.down, self.head.authority(), self.call),
         };
         if let Err(reply) = opened {
             return End::Reply(reply);
@@ -267,18 +265,6 @@ impl Exchange<'_> {
         let keep = write_all(self.down, &out).await;
         self.ctx.spare.put_buffer(out);
         End::Delivered { status: 200, keep }
-    }
-
-    fn open_tunnel(&self) -> Result<(), Reply> {
-        if self.down.ingress.direction == Direction::Incoming {
-            let why = "CONNECT is for what the local service sends, not for what it is sent";
-            return Err(Reply::with_status(Failure::NoRoute, 405, why));
-        }
-        let destination = destination::outgoing(self.head.authority(), self.down.ingress.address)?;
-        if self.down.enter(Tunnel::new(self.call, destination.port)?) {
-            return Ok(());
-        }
-        Err(Reply::new(Failure::ClientProtocolError, "CONNECT inside a tunnel is not served"))
     }
 
     /// Renders the request with as much of its body as is there.
