@@ -35,6 +35,8 @@ pub(super) enum End {
     Delivered { passed: Passed, whole: bool },
     /// Mesher answers.
     Reply(Reply),
+    /// Mesher stops the response in the middle, and why.
+    Stopped { passed: Passed, reply: Reply },
     /// The response broke off in the middle.
     Cut { passed: Passed, failure: Failure, code: Code },
     /// The client is gone.
@@ -246,7 +248,7 @@ fn concluded<B: Source, C: Client, W: Sink, U: Upstream>(
         Ok(()) => Ok(End::Delivered { passed, whole: relay.is_uploaded() }),
         Err(Failed::ClientGone) => Ok(End::ClientGone { passed }),
         Err(Failed::Reply(reply)) if !relay.is_begun() => Ok(End::Reply(reply)),
-        Err(Failed::Reply(Reply { failure, .. })) => Ok(End::Cut { passed, failure, code: Code::CANCEL }),
+        Err(Failed::Reply(reply)) => Ok(End::Stopped { passed, reply }),
         Err(Failed::Upstream(Lost { code, failure, .. })) if relay.is_begun() => {
             let failure = if failure == Failure::UpstreamClosed { Failure::UpstreamReset } else { failure };
             Ok(End::Cut { passed, failure, code })

@@ -160,6 +160,10 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
             }
         }
         match self.poll_response(cx) {
+            // The upstream keeps the same deadline: what ends then ends for that reason, whoever is first.
+            Poll::Ready(Err(Failed::Upstream(_))) if self.is_late() => {
+                return Poll::Ready(Err(self.expired()));
+            }
             Poll::Ready(result) => return Poll::Ready(result),
             Poll::Pending => self.note_movement(),
         }
@@ -239,8 +243,13 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
         }
     }
 
+    /// The client has given up.
+    fn is_late(&self) -> bool {
+        self.patience.until.is_some_and(|until| net::now() >= until)
+    }
+
     fn expired(&self) -> Failed {
-        if self.patience.until.is_some_and(|until| net::now() >= until) {
+        if self.is_late() {
             let why = "the call's deadline has passed (grpc-timeout)";
             return Failed::Reply(Reply::new(Failure::UpstreamTimeout, why));
         }

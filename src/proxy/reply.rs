@@ -4,7 +4,7 @@
 //! a body for whoever reads it, as RFC 9457 problem details if the request's `Accept` asks for JSON.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use mesher_actors::snapshot::Failure;
 use serde_json::json;
 
@@ -74,12 +74,19 @@ pub fn message(reply: &Reply, wanted: Wanted) -> (Response<()>, Bytes) {
 #[must_use]
 pub fn trailers_only(reply: &Reply) -> Response<()> {
     let mut head = Response::new(());
-    let fields = head.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    *head.headers_mut() = trailers(reply);
+    head.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    head
+}
+
+/// The trailers of a response to a call of gRPC that had begun and goes no further ("Responses", `Trailers`).
+#[must_use]
+pub fn trailers(reply: &Reply) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(4);
     fields.insert(&grpc::STATUS, u16::from(reply.failure.face().grpc).into());
     fields.insert(&grpc::MESSAGE, value(&codec::grpc::message(&reply.detail)));
     fields.insert(ERROR_HEADER, value(&Words::of(reply, false).cause));
-    head
+    fields
 }
 
 /// Printable text is always a value.
