@@ -57,7 +57,8 @@ impl Shard {
             service: name.clone(),
             version: name,
         };
-        let mut shard = Self { directory: Directory::default(), series: Board::new().series(labels) };
+        let mut shard =
+            Self { directory: Directory::default(), series: Board::new().of_shard(0).series(labels) };
         let all: Vec<Arc<str>> = snapshot.services.keys().cloned().collect();
         shard.apply(snapshot, &all);
         shard
