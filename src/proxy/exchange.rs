@@ -12,7 +12,6 @@
 //! request once more over a new connection. After a fault on a new connection the chain chooses another endpoint.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
 use super::route::{Crossing, Wish, retry, route};
 use super::terms::Terms;
-use super::transfer::{Broken, Transfer};
+use super::transfer::{self, Broken, Transfer};
 use super::tunnel;
 use super::upload::{self, Upload};
 use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
@@ -164,15 +163,6 @@ enum Attempted {
     Reusable(End),
     /// The protocol on the connection has changed.
     Switched,
-}
-
-fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
-    // Nothing was sent, so the upload still has all there is of it.
-    Fault {
-        failure: Failure::ConnectFailed,
-        repeatable: true,
-        detail: format!("connect to {address}: {error}"),
-    }
 }
 
 struct Exchange<'a> {
@@ -312,7 +302,7 @@ impl Exchange<'_> {
             let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
             let attempted = match &connection {
                 Ok(connection) => self.attempt(connection, upload, response, out).await,
-                Err(error) => Err(connect_failed(peer.address, error)),
+                Err(error) => Err(transfer::connect_failed(peer.address, error)),
             };
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
@@ -323,7 +313,7 @@ impl Exchange<'_> {
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
-                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
+                (Ok(Attempted::Switched), Err(error)) => transfer::connect_failed(peer.address, &error),
                 (Err(fault), connection) => {
                     may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
                     fault

@@ -12,9 +12,9 @@ use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::memory::{Memory, Pressure};
 use crate::snapshot::Failure;
+use crate::snapshot::handshakes::{Handshakes, TlsFailure};
 use crate::snapshot::stats::{
-    Board, CLASSES, Counter, GRPC_STATUSES, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
-    TlsFailure,
+    Board, CLASSES, Counter, GRPC_STATUSES, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
 };
 use crate::tls::Expiry;
 
