@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::balance::Balancer;
-    use crate::handler::{Directory, PoolId, Target};
+    use crate::handler::{Directory, Peer, PoolId, Target};
 
     fn service(endpoints: u16) -> Arc<Service> {
         let endpoints: Vec<_> = (1..=endpoints)
@@ -134,8 +134,13 @@ mod tests {
             };
             Rc::new(Target {
                 service: service.clone(),
-                pools: (0..service.endpoints.len() as u32)
-                    .map(|slot| PoolId { slot, generation: 0 })
+                peers: (0..)
+                    .zip(service.endpoints.iter())
+                    .map(|(slot, endpoint)| Peer {
+                        address: endpoint.address,
+                        tls: None,
+                        pool: PoolId { slot, generation: 0 },
+                    })
                     .collect(),
                 balancer: RefCell::new(Balancer::new(service.strategy, 0)),
                 series: board.series(labels),

@@ -24,7 +24,7 @@ impl Handler for LoadBalance {
                 "the handler chain has `loadbalance` without `router` before it; see servicecomb.handler.chain.Consumer.outgoing",
             ));
         };
-        let count = target.service.endpoints.len();
+        let count = target.peers.len();
         match target.balancer.borrow_mut().pick(count, &call.tried, invocation.random) {
             Some(index) => {
                 call.tried.add(index);
@@ -37,7 +37,7 @@ impl Handler for LoadBalance {
 
     /// Another instance gets the request if it may be repeated.
     fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
-        let untried = call.target.as_ref().is_some_and(|t| t.service.endpoints.len() > call.tried.count());
+        let untried = call.target.as_ref().is_some_and(|t| t.peers.len() > call.tried.count());
         if fault.repeatable && untried && !call.tried.is_full() { After::Retry } else { After::Next }
     }
 }
@@ -48,7 +48,7 @@ fn nothing_to_call(target: &Target) -> String {
         format!("service \"{}\" has no instance", service.name)
     } else if !service.tls_endpoints.is_empty() {
         format!(
-            "the instances of \"{}\" speak TLS only; use https and CONNECT, mesher does not add TLS yet",
+            "the instances of \"{0}\" speak TLS only: set ssl.{0}.rest.Consumer.caFile and verifyPeer, or use https and CONNECT",
             service.name
         )
     } else {

@@ -13,6 +13,7 @@ use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange::{self, After};
 use super::reply::Wanted;
+use super::secure::{self, Opening};
 use super::terms::Terms;
 use super::tunnel::{self, Tunnel};
 use crate::codec::{FirstBytes, Parse, RequestHead};
@@ -43,6 +44,8 @@ pub struct Downstream {
     tunnel: OnceCell<Box<Tunnel>>,
     seat: Option<Seat>,
     first_request: Cell<FirstRequest>,
+    /// It is settled whether the connection comes over TLS.
+    settled: Cell<bool>,
 }
 
 /// What is known of the first request of a connection.
@@ -57,7 +60,7 @@ enum FirstRequest {
 /// What came next on a connection.
 enum Arrival {
     Request(Box<RequestHead>),
-    /// TLS, inside a tunnel.
+    /// TLS, at the beginning or inside a tunnel.
     Tls(Box<RequestHead>),
     Refused(Reply),
     Ended,
@@ -73,6 +76,7 @@ pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Fut
         tunnel: OnceCell::new(),
         seat: Some(ctx.drain.enter()),
         first_request: Cell::new(FirstRequest::Awaited),
+        settled: Cell::new(false),
         ingress,
         ctx,
     };
@@ -87,8 +91,11 @@ async fn requests(down: &Downstream) {
             Arrival::Tls(mut head) => {
                 if let Some(tunnel) = down.tunnel() {
                     tunnel::pass_tls(down, tunnel, head.buffer()).await;
+                    return down.ctx.spare.put_request(head);
                 }
-                return down.ctx.spare.put_request(head);
+                if !secure::handshake(down, head).await {
+                    return;
+                }
             }
             Arrival::Request(mut head) => {
                 let after = exchange::carry(down, &mut head, net::now()).await;
@@ -102,6 +109,8 @@ async fn requests(down: &Downstream) {
                 down.ctx.spare.put_request(head);
                 if unread || after == After::Linger {
                     down.linger().await;
+                } else {
+                    secure::end(down).await;
                 }
                 return;
             }
@@ -133,6 +142,12 @@ impl Downstream {
     /// A request begins: the terms of now are its own.
     fn begin(&self) {
         self.terms.replace(self.ctx.terms());
+        self.first_request.set(FirstRequest::Came);
+    }
+
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.stream.is_tls() { "https" } else { "http" }
     }
 
     /// The head of a request that has begun is to be whole in time.
@@ -187,6 +202,14 @@ impl Downstream {
 
     /// What the bytes of a request head amount to; nothing yet while more are needed.
     fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
+        if !self.settled.replace(true) {
+            match secure::opening(self, head.buffer()) {
+                Opening::Clear => {}
+                Opening::Tls => return Some(Arrived::Tls),
+                Opening::Refused(reply) => return Some(Arrived::Refused(reply)),
+                Opening::Misplaced => return Some(Arrived::End),
+            }
+        }
         if self.tunnel().is_some() && FirstBytes::of(head.buffer()) == FirstBytes::Tls {
             return Some(Arrived::Tls);
         }
@@ -258,7 +281,7 @@ impl Downstream {
     }
 
     /// Lets the client read the last reply before the connection is closed.
-    async fn linger(&self) {
+    pub(super) async fn linger(&self) {
         self.stream.shutdown_write();
         self.deadline.arm(net::now() + LINGER);
         poll_fn(|cx| {

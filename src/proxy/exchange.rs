@@ -32,7 +32,7 @@ use super::tunnel::{self, Tunnel};
 use super::upload::{self, Upload};
 use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
 use crate::handler::destination;
-use crate::handler::{Call, Fault, PoolId, Reply};
+use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
 
@@ -261,12 +261,14 @@ impl Exchange<'_> {
     /// Renders the request with as much of its body as is there.
     fn prepare(&mut self, port: Option<u16>) -> Result<Upload, Reply> {
         let mut out = self.ctx.spare.buffer();
+        let target = &self.call.target;
         let additions = Additions {
             direction: self.down.ingress.direction,
             peer: self.down.peer(),
             port,
             source: &self.ctx.source,
-            upstream: self.endpoint().map(|(address, _)| address),
+            upstream: target.as_ref().and_then(|target| self.peer(target)).map(|peer| peer.address),
+            scheme: self.down.scheme(),
         };
         forward::request(&mut out, self.head, &additions);
         let mut body = self.head.body(Outgoing::AsReceived);
@@ -283,23 +285,26 @@ impl Exchange<'_> {
         // False for the attempt after an idle race: it gets a new connection.
         let mut may_reuse = true;
         loop {
-            let Some((address, pool)) = self.endpoint() else {
+            let target = self.call.target.clone();
+            let Some(peer) = target.as_ref().and_then(|target| self.peer(target)) else {
                 return End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
             // The future has room for one connection only: it is moved once everything has been awaited.
-            let connection = self.ctx.upstreams.connection(address, pool, may_reuse).await;
+            let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
             let attempted = match &connection {
                 Ok(connection) => self.attempt(connection, upload, response, out).await,
-                Err(error) => Err(connect_failed(address, error)),
+                Err(error) => Err(connect_failed(peer.address, error)),
             };
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
                 (Ok(Attempted::Reusable(end)), connection) => {
-                    connection.into_iter().for_each(|connection| self.ctx.upstreams.put(pool, connection));
+                    connection
+                        .into_iter()
+                        .for_each(|connection| self.ctx.upstreams.put(peer.pool, connection));
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
-                (Ok(Attempted::Switched), Err(error)) => connect_failed(address, &error),
+                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
                 (Err(fault), connection) => {
                     may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
                     fault
@@ -321,10 +326,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn endpoint(&self) -> Option<(SocketAddr, PoolId)> {
-        let index = self.call.endpoint()?;
-        let target = self.call.target.as_ref()?;
-        Some((target.service.endpoints.get(index)?.address, *target.pools.get(index)?))
+    /// The endpoint of `target` that was chosen.
+    fn peer<'t>(&self, target: &'t Target) -> Option<&'t Peer> {
+        target.peers.get(self.call.endpoint()?)
     }
 
     /// Sends the request over this connection and delivers the response. `Err` if another attempt may be made.

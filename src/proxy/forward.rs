@@ -21,6 +21,8 @@ pub struct Additions<'a> {
     pub port: Option<u16>,
     /// The service that mesher stands beside.
     pub source: &'a SourceContext,
+    /// `https` if it came over TLS, else `http`.
+    pub scheme: &'static str,
     /// Whom to name as host if the client names none, which HTTP/1.0 allows it.
     pub upstream: Option<SocketAddr>,
 }
@@ -66,7 +68,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         write::header(out, b"X-Forwarded-Host", host);
     }
     if !has_proto {
-        write::header(out, b"X-Forwarded-Proto", b"http");
+        write::header(out, b"X-Forwarded-Proto", additions.scheme.as_bytes());
     }
     if outgoing {
         if let Some(port) = additions.port {
@@ -205,8 +207,14 @@ mod tests {
         let source = SourceContext::new("caller");
         let upstream = Some(([127, 0, 0, 1], 8080).into());
         let direction = Direction::Incoming;
-        let additions =
-            Additions { direction, peer: [10, 0, 0, 1].into(), port: None, source: &source, upstream };
+        let additions = Additions {
+            direction,
+            peer: [10, 0, 0, 1].into(),
+            port: None,
+            source: &source,
+            upstream,
+            scheme: "http",
+        };
         let mut out = Vec::new();
         super::request(&mut out, &head, &additions);
         (hops_left(&head), String::from_utf8_lossy(&out).into_owned())

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::Series;
-use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy};
+use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy, TlsClient};
 
 use crate::balance::Balancer;
 use crate::handler::destination::LocalPorts;
@@ -23,6 +23,7 @@ pub const PORTS_MAX: usize = 64;
 pub struct Local {
     host: IpAddr,
     ports: LocalPorts,
+    tls: Option<Arc<TlsClient>>,
     name: Arc<str>,
     app: Arc<str>,
     policy: Policy,
@@ -42,11 +43,11 @@ struct Known {
 }
 
 impl Local {
-    /// The service at `host` (`mesher.service.host`), reachable through `ports`.
+    /// The service at `host` (`mesher.service.host`), reachable through `ports`, and by TLS if `tls` says how.
     #[must_use]
     pub fn new(
-        host: IpAddr,
-        ports: LocalPorts,
+        (host, ports): (IpAddr, LocalPorts),
+        tls: Option<Arc<TlsClient>>,
         policy: Policy,
         series: Arc<Series>,
         upstreams: Rc<Upstreams>,
@@ -55,6 +56,7 @@ impl Local {
         Self {
             host,
             ports,
+            tls,
             name,
             app,
             policy,
@@ -96,7 +98,7 @@ impl Local {
             return false;
         };
         if let Some(known) = targets.remove(&port) {
-            known.target.pools.iter().for_each(|pool| self.upstreams.release(*pool));
+            known.target.peers.iter().for_each(|peer| self.upstreams.release(peer.pool));
         }
         true
     }
@@ -123,7 +125,7 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            pools: [self.upstreams.acquire(address)].into(),
+            peers: [self.upstreams.acquire(address, self.tls.clone())].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
@@ -133,7 +135,9 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         let targets = self.targets.get_mut().values();
-        targets.flat_map(|known| known.target.pools.iter()).for_each(|pool| self.upstreams.release(*pool));
+        targets
+            .flat_map(|known| known.target.peers.iter())
+            .for_each(|peer| self.upstreams.release(peer.pool));
     }
 }
 
@@ -153,8 +157,8 @@ mod tests {
         let series = board.series(Labels { direction: Direction::Incoming, app, service: name, version });
         let upstreams = Upstreams::new(&Settings::default(), board.stats().clone());
         Local::new(
-            [127, 0, 0, 1].into(),
-            LocalPorts { configured: Vec::new(), own: Vec::new() },
+            ([127, 0, 0, 1].into(), LocalPorts { configured: Vec::new(), own: Vec::new() }),
+            None,
             Policy::default(),
             series,
             upstreams,
@@ -177,11 +181,11 @@ mod tests {
     #[test]
     fn the_port_named_longest_ago_is_forgotten_and_its_pool_with_it() {
         let local = local();
-        let first: Vec<_> = (0..PORTS_MAX).map(|n| named(&local, 1000 + n).unwrap().pools[0]).collect();
+        let first: Vec<_> = (0..PORTS_MAX).map(|n| named(&local, 1000 + n).unwrap().peers[0].pool).collect();
         named(&local, 1000).unwrap();
         named(&local, 3000).unwrap();
-        assert_eq!(named(&local, 1000).unwrap().pools[0], first[0], "it was named again");
-        assert_ne!(named(&local, 1001).unwrap().pools[0], first[1], "it was forgotten");
+        assert_eq!(named(&local, 1000).unwrap().peers[0].pool, first[0], "it was named again");
+        assert_ne!(named(&local, 1001).unwrap().peers[0].pool, first[1], "it was forgotten");
     }
 
     #[test]

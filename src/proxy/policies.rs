@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mesher_actors::snapshot::Policy;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Direction, Labels, ShardBoard};
+use mesher_actors::snapshot::{Policy, Tls};
 
 use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
+use super::seldom::Seldom;
 use super::settings::Settings;
 use super::terms::Terms;
 use crate::handler::Directory;
@@ -39,6 +40,8 @@ pub struct Policies {
     pub local_policy: Policy,
     /// Its application, name and version.
     pub service: ServiceLabels,
+    /// What listeners present, and how services are called.
+    pub tls: Tls,
 }
 
 /// The local service as metrics name it.
@@ -89,6 +92,7 @@ impl Policies {
             spare: Spare::default(),
             dates: Dates::default(),
             random: Random::new(seed),
+            tls_failures_told: Seldom::default(),
         })
     }
 }

@@ -39,9 +39,25 @@ pub(super) async fn route(
                 _ => destination::outgoing(head.authority(), down.ingress.address)?,
             };
             decide(down, call, 0, service).await?;
+            check_scheme(head, call, service)?;
             Ok(port)
         }
     }
+}
+
+/// A caller that asks for `https` does not get something else without a word. Whether a service is called by TLS is a matter of the
+/// configuration, so one that asks for `http` may well get TLS.
+fn check_scheme(head: &RequestHead, call: &Call, service: &str) -> Result<(), Reply> {
+    let Target::Absolute { scheme, .. } = head.target_form() else { return Ok(()) };
+    let chosen = call.target.as_ref().zip(call.endpoint()).and_then(|(target, at)| target.peers.get(at));
+    if !scheme.eq_ignore_ascii_case(b"https") || chosen.is_none_or(|peer| peer.tls.is_some()) {
+        return Ok(());
+    }
+    let why = format!(
+        "https was asked for, and mesher calls \"{service}\" in the clear: set ssl.{service}.rest.Consumer.caFile and \
+         verifyPeer, or call http://{service}"
+    );
+    Err(Reply::with_status(Failure::NoRoute, 501, why))
 }
 
 /// Runs the chain from a link on, to a forward.

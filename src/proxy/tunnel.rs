@@ -57,7 +57,7 @@ pub(super) async fn pass_tls(down: &Downstream, tunnel: &Tunnel, first: &mut Vec
         secure.rotate_left(start);
     }
     for address in &secure {
-        match down.ctx.upstreams.connect(*address).await {
+        match down.ctx.upstreams.connect(*address, None).await {
             Ok(up) => return splice(down, &up, first).await,
             Err(error) => {
                 warn!(service = &*tunnel.service, %address, %error, "cannot connect for a TLS tunnel")

@@ -11,6 +11,7 @@
 //! A process may run several nodes; the demo does.
 
 pub mod about;
+mod certificates;
 mod drain;
 mod memory;
 mod node;

@@ -9,6 +9,7 @@ use mesher_actors::admin::{self, AdminHandle, AdminOptions, Shard};
 use mesher_actors::control::{Control, ControlError, ControlSettings, SERVICES_MAX};
 use mesher_actors::snapshot::port::{ShardPort, pair};
 use mesher_actors::snapshot::stats::Board;
+use mesher_actors::tls::{Keeper, Tls};
 use tracing::{error, info, warn};
 
 use super::about;
@@ -33,6 +34,10 @@ pub struct Node {
     board: Arc<Board>,
     pub(super) sockets: Sockets,
     pub(super) control: Control,
+    /// Watches the files of TLS, if there is TLS.
+    pub(super) certificates: Option<Keeper>,
+    /// What it makes of new ones.
+    pub(super) renewals: (flume::Sender<Tls>, flume::Receiver<Tls>),
     admin: Option<AdminHandle>,
     pub(super) view: Arc<NodeView>,
     pub(super) memory: MemoryWatch,
@@ -69,6 +74,9 @@ pub enum StartError {
     /// The admin did not start.
     #[error("cannot start the admin interface: {0}")]
     Admin(#[source] io::Error),
+    /// The files of TLS cannot be watched.
+    #[error("cannot watch certificates: {0}")]
+    Certificates(#[source] io::Error),
     /// A shard did not start.
     #[error("cannot start a shard: {0}")]
     Shard(#[source] io::Error),
@@ -109,6 +117,8 @@ impl Node {
             board,
             sockets,
             control,
+            certificates: None,
+            renewals: flume::unbounded(),
             admin: None,
             view,
             memory: MemoryWatch::default(),
@@ -121,6 +131,7 @@ impl Node {
             ends,
             ended,
         };
+        node.watch_certificates().map_err(StartError::Certificates)?;
         for index in 0..node.settings.shards {
             let handle = node.start_shard(index).map_err(StartError::Shard)?;
             node.shards.push(Some(handle));
@@ -162,7 +173,8 @@ impl Node {
         loop {
             let mut events = flume::Selector::new()
                 .recv(&self.ended, |index| index.ok().map(Event::ShardEnded))
-                .recv(signals, |signal| Some(Event::Signal(signal.unwrap_or(Signal::Terminate))));
+                .recv(signals, |signal| Some(Event::Signal(signal.unwrap_or(Signal::Terminate))))
+                .recv(&self.renewals.1, |tls| tls.ok().map(Event::Certificates));
             if let Some(successor) = &self.successor {
                 events = events.recv(successor.answers(), |answer| answer.ok().map(Event::Successor));
             }
@@ -174,6 +186,7 @@ impl Node {
                 Some(Event::MemoryDue) => self.watch_memory(),
                 Some(Event::ShardEnded(index)) => self.restart(index),
                 Some(Event::Signal(signal)) => return Happening::Signal(signal),
+                Some(Event::Certificates(tls)) => self.renew_certificates(tls),
                 Some(Event::Successor(answer)) => {
                     if let Some(handed_over) = self.hand_over(answer) {
                         return Happening::HandedOver(handed_over);
@@ -294,6 +307,7 @@ impl Node {
             build: about::build(),
             board: self.board.clone(),
             view: self.view.clone(),
+            tls: self.settings.tls.admin(),
         }
     }
 
@@ -302,8 +316,8 @@ impl Node {
             .sockets
             .traffic
             .iter()
-            .filter_map(|(socket, direction)| {
-                Some(format!("{} {}", direction.label(), socket.local_addr().ok()?))
+            .filter_map(|traffic| {
+                Some(format!("{} {}", traffic.direction.label(), traffic.socket.local_addr().ok()?))
             })
             .collect();
         let (registry, address) = self.settings.registry.name();
@@ -326,6 +340,7 @@ enum Event {
     ShardEnded(usize),
     MemoryDue,
     Signal(Signal),
+    Certificates(Tls),
     Successor(Result<Prepared, NotReady>),
 }
 

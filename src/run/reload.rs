@@ -71,13 +71,15 @@ impl Node {
     }
 
     fn apply(&mut self, fresh: Settings) {
-        let memory_bytes_max = self.settings.memory_bytes_max;
-        self.settings = self.settings.reloaded(fresh);
-        if self.settings.memory_bytes_max != memory_bytes_max {
+        let fresh = self.settings.reloaded(fresh);
+        let old = std::mem::replace(&mut self.settings, fresh);
+        if self.settings.memory_bytes_max != old.memory_bytes_max {
             self.renew_memory_watch();
         }
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
+        self.watch_certificates_anew();
+        self.renew_admin(&old.tls);
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
     }
 }
@@ -86,7 +88,10 @@ impl Settings {
     /// These settings, with all of `fresh` that can change while mesher runs.
     pub(super) fn reloaded(&self, fresh: Self) -> Self {
         let own = self.policies.ports.own.clone();
-        Self {
+        // Listeners are found by the name of the service, which does not change while mesher runs.
+        let renamed = fresh.identity.name != self.identity.name;
+        let tls = if renamed { self.tls.clone() } else { fresh.tls.keeping(&self.tls) };
+        let mut settings = Self {
             policies: Policies {
                 ports: LocalPorts { own, ..fresh.policies.ports },
                 local_policy: fresh.upstreams.of(&self.identity.name).policy,
@@ -99,7 +104,9 @@ impl Settings {
             checks: fresh.checks,
             upstreams: fresh.upstreams,
             ..self.clone()
-        }
+        };
+        settings.secure_by(tls);
+        settings
     }
 }
 

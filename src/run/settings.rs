@@ -11,6 +11,7 @@ use mesher_actors::config::{Code, Config, Entry, Origin, Report, Unit};
 use mesher_actors::health::Check;
 use mesher_actors::registry::instance::{Identity, Registration, Status, Zone};
 use mesher_actors::snapshot::{Policy, Strategy};
+use mesher_actors::tls::{Ciphers, Tls};
 
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub checks: Vec<Check>,
     /// Where the last good answers of the registry are kept.
     pub state_dir: Option<PathBuf>,
+    /// What `ssl.*` comes to.
+    pub tls: Tls,
     pub(super) registry: Registry,
     pub(super) upstreams: Arc<Upstreams>,
 }
@@ -118,6 +121,8 @@ impl Settings {
         let own = [Some(listen), admin].into_iter().flatten().map(|address| address.port()).collect();
         let ports = LocalPorts { configured: given.ports.of("rest").collect(), own };
         let upstreams = upstreams(config, report);
+        let tls = Tls::from_config(config, &identity.name, Ciphers::default(), report);
+        registry.secure(&tls);
         let policies = Policies {
             settings: connection_settings(config, report),
             upstream: upstream_settings(config, report),
@@ -131,6 +136,7 @@ impl Settings {
                 name: identity.name.clone(),
                 version: identity.version.clone(),
             },
+            tls: tls.table(),
         };
         let settings = Self {
             mode: given.mode,
@@ -157,6 +163,7 @@ impl Settings {
             registration: registration(config, given.mode, &identity, listen, report),
             checks: Check::list_from_config(config, service_host, report),
             state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),
+            tls,
             registry,
             upstreams: Arc::new(upstreams),
             identity,

@@ -12,15 +12,27 @@ use mesher_actors::snapshot::stats::Direction;
 
 use super::settings::{Mode, Settings};
 use crate::net;
+use crate::proxy::Presents;
 use crate::shard::ListenerSpec;
 
 /// All listening sockets.
 #[derive(Debug)]
 pub struct Sockets {
     /// Those of the shards.
-    pub traffic: Vec<(TcpListener, Direction)>,
+    pub traffic: Vec<Traffic>,
     /// That of the admin.
     pub admin: Option<TcpListener>,
+}
+
+/// A socket for traffic.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Which way its requests go.
+    pub direction: Direction,
+    /// What it presents if it speaks TLS.
+    pub presents: Presents,
 }
 
 /// An address cannot be listened on.
@@ -47,7 +59,10 @@ impl Sockets {
         };
         let traffic = listeners(settings.mode, settings.listen)
             .into_iter()
-            .map(|(address, direction)| Ok((bind(address, HTTP_KEY)?, direction)))
+            .map(|(address, direction)| {
+                let presents = presents(settings.mode, direction);
+                Ok(Traffic { socket: bind(address, HTTP_KEY)?, direction, presents })
+            })
             .collect::<Result<_, BindError>>()?;
         let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
         Ok(Self { traffic, admin })
@@ -58,7 +73,7 @@ impl Sockets {
     /// # Errors
     /// Out of file descriptors.
     pub(super) fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
-        let all = self.traffic.iter().map(|(socket, _)| socket).chain(&self.admin);
+        let all = self.traffic.iter().map(|traffic| &traffic.socket).chain(&self.admin);
         all.map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
@@ -69,8 +84,8 @@ impl Sockets {
     pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
         self.traffic
             .iter()
-            .map(|(socket, direction)| {
-                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction })
+            .map(|Traffic { socket, direction, presents }| {
+                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction, presents: *presents })
             })
             .collect()
     }
@@ -96,6 +111,15 @@ fn listeners(mode: Mode, configured: SocketAddr) -> Vec<(SocketAddr, Direction)>
         (SocketAddr::new(loopback, configured.port()), Direction::Outgoing),
         (configured, Direction::Incoming),
     ]
+}
+
+/// Mesher's rule: the loopback address presents what is for this machine, the address for others and a gateway what is for
+/// others.
+fn presents(mode: Mode, direction: Direction) -> Presents {
+    match (mode, direction) {
+        (Mode::Sidecar, Direction::Outgoing) => Presents::Local,
+        (Mode::Edge, _) | (_, Direction::Incoming) => Presents::External,
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -177,7 +177,7 @@ fn with_node(shards: usize, play: impl Fn(&World)) {
         let settings = Settings::from_config(&config, &given, &mut report);
         assert!(!report.has_errors(), "{}", report.render(false));
         let sockets = Sockets::bind(&settings, Vec::new()).unwrap();
-        let address = sockets.traffic[0].0.local_addr().unwrap();
+        let address = sockets.traffic[0].socket.local_addr().unwrap();
         let mut node = Node::start(settings, sockets).unwrap();
         let handles = || node.shards.iter().flatten();
         let world = World {

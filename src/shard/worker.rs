@@ -14,7 +14,7 @@ use mesher_actors::snapshot::stats::{Direction, ShardBoard, ShardStats};
 
 use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
-use crate::proxy::{Context, Ingress, Phase, Policies};
+use crate::proxy::{Context, Ingress, Phase, Policies, Presents};
 
 /// Commands that may wait for a shard: there are only a few in its whole life, and a reload is made by a person.
 const COMMANDS_MAX: usize = 64;
@@ -26,6 +26,8 @@ pub struct ListenerSpec {
     pub socket: TcpListener,
     /// Which way.
     pub direction: Direction,
+    /// What it presents if it speaks TLS.
+    pub presents: Presents,
 }
 
 /// Everything a shard is made of.
@@ -138,7 +140,7 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
         }
     };
     let (closer, closed) = oneshot::channel::<()>();
-    let ingress = Rc::new(Ingress { direction: spec.direction, address });
+    let ingress = Rc::new(Ingress { direction: spec.direction, address, presents: spec.presents });
     net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
         let _ = closed.await;
     }));

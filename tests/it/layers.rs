@@ -18,7 +18,8 @@ const ROOMS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only these rooms may name.
-const CRATES: [(&str, &[&str]); 3] = [("glommio", &["net"]), ("rustix", &["net"]), ("clap", &["cmd"])];
+const CRATES: [(&str, &[&str]); 4] =
+    [("glommio", &["net"]), ("rustix", &["net"]), ("rustls", &["net"]), ("clap", &["cmd"])];
 
 /// What several threads write to. Shards share nothing of the kind on the path of a request: they take turns with no one.
 const SHARED: [&str; 6] = ["Atomic", "Mutex", "RwLock", "Condvar", "fetch_", "compare_exchange"];

@@ -12,7 +12,10 @@ use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::memory::{Memory, Pressure};
 use crate::snapshot::Failure;
-use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
+use crate::snapshot::stats::{
+    Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
+};
+use crate::tls::Expiry;
 
 /// What the text is made of beside the counters.
 pub(super) struct Surroundings<'a> {
@@ -28,6 +31,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) config: ConfigState,
     /// The memory of the process, if it is watched.
     pub(super) memory: Option<Memory>,
+    /// Certificates by file.
+    pub(super) certificates: Vec<Expiry>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -45,6 +50,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     build(&mut text, around);
     config(&mut text, &around.config);
     memory(&mut text, around.memory.as_ref());
+    certificates(&mut text, &around.certificates);
     process(&mut text, &around.process);
     text.finish()
 }
@@ -173,10 +179,17 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut connections = text.family("mesher_connections", G, "Connections open now.");
     connections.sample(&[("side", "downstream")], sum(|s| &s.downstream_open));
     connections.sample(&[("side", "upstream")], sum(|s| &s.upstream_open));
+    let help = "Upstream connections open now that speak HTTP/2.";
+    text.single("mesher_upstream_http2_connections", G, help, sum(|s| &s.upstream_http2_open));
+    let help = "Calls on upstream HTTP/2 connections now.";
+    text.single("mesher_upstream_http2_streams", G, help, sum(|s| &s.upstream_http2_streams));
     text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
+    handshakes(text, shards);
+    let help = "TLS handshakes with clients that are under way.";
+    text.single("mesher_tls_handshakes_in_flight", G, help, sum(|s| &s.handshakes_in_flight));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
     let help = "Times accepting paused: too many connections, too few file descriptors, or memory short.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
@@ -186,6 +199,30 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut turns = text.family("mesher_shard_turns_total", C, help);
     for (index, stats) in shards.iter().enumerate() {
         turns.sample(&[("shard", &index.to_string())], stats.turns.value());
+    }
+}
+
+/// How TLS handshakes ended, as far as there were any.
+fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
+    type Side = (&'static str, fn(&ShardStats) -> &Handshakes);
+    const SIDES: [Side; 2] =
+        [("downstream", |s| &s.handshakes_downstream), ("upstream", |s| &s.handshakes_upstream)];
+    let help = "TLS handshakes, by how they ended: full, resumed, or why they failed.";
+    let mut family = text.family("mesher_tls_handshakes_total", Kind::Counter, help);
+    for (side, of) in SIDES {
+        let mut sample = |result: &str, counter: fn(&Handshakes) -> &Counter| {
+            family.sample(
+                &[("side", side), ("result", result)],
+                shards.iter().map(|s| counter(of(s)).value()).sum::<u64>(),
+            );
+        };
+        sample("full", |h| &h.full);
+        sample("resumed", |h| &h.resumed);
+        for failure in TlsFailure::ALL {
+            let count: u64 =
+                shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
+            family.sample(&[("side", side), ("result", failure.label())], count);
+        }
     }
 }
 
@@ -210,6 +247,15 @@ fn memory(text: &mut Exposition, memory: Option<&Memory>) {
     let help = "1 while memory is short: new requests are answered 503.";
     text.single("mesher_memory_short", G, help, u64::from(memory.pressure == Pressure::High));
     text.single("mesher_memory_shortages_total", C, "Times memory became short.", memory.shortages);
+}
+
+fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
+    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
+                seconds since 1970.";
+    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
+    for Expiry { file, not_after_s } in certificates {
+        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
+    }
 }
 
 fn process(text: &mut Exposition, process: &Process) {

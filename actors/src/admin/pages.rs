@@ -97,6 +97,7 @@ impl Site {
             started: self.started,
             config: self.view.config(),
             memory: self.view.memory(),
+            certificates: self.view.certificates(),
             process: process::look(),
         };
         let body = metrics::render(&self.board, &around);

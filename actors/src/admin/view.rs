@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::memory::Memory;
+use crate::tls::Expiry;
 
 /// The rest of mesher, as the admin sees it. Asked for each request on the admin's thread: answers from memory, at
 /// once.
@@ -13,6 +14,9 @@ pub trait View: Send + Sync + 'static {
 
     /// How reloading the configuration went.
     fn config(&self) -> ConfigState;
+
+    /// Certificates, and the files that hold those to trust.
+    fn certificates(&self) -> Vec<Expiry>;
 
     /// The shards, by index.
     fn shards(&self) -> Vec<Shard>;

@@ -201,8 +201,27 @@ pub(super) const KEYS: &[Known] = &[
     not_served("accessLogFile"),
     no_effect("rollingPolicy"),
 
-    // TLS: read to tell what would be sent in the clear.
-    Known { pattern: "ssl.*", kind: Tls, default: "", state: State::NotServed },
+    // TLS. A key without a tag counts for all tags, see `tls`.
+    served("ssl.cipherPlugin", Text, ""),
+    served("ssl.*.cipherPlugin", Text, ""),
+    served("ssl.verifyPeer", Boolean, ""),
+    served("ssl.*.verifyPeer", Boolean, ""),
+    served("ssl.cipherSuits", Words, ""),
+    served("ssl.*.cipherSuits", Words, ""),
+    served("ssl.protocol", OneOf(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), ""),
+    served("ssl.*.protocol", OneOf(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), ""),
+    served("ssl.caFile", Text, ""),
+    served("ssl.*.caFile", Text, ""),
+    served("ssl.certFile", Words, ""),
+    served("ssl.*.certFile", Words, ""),
+    served("ssl.keyFile", Words, ""),
+    served("ssl.*.keyFile", Words, ""),
+    served("ssl.certPwdFile", Text, ""),
+    served("ssl.*.certPwdFile", Text, ""),
+    served("ssl.serverName", Text, ""),
+    served("ssl.*.serverName", Text, ""),
+    served("ssl.mode", OneOf(&["disable", "permissive", "strict"]), ""),
+    served("ssl.*.mode", OneOf(&["disable", "permissive", "strict"]), ""),
 
     // Known to Mesher, waiting for their turn.
     not_served("cse.circuitBreaker.*"),

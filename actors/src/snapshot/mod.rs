@@ -13,6 +13,7 @@
 pub mod failure;
 pub mod port;
 pub mod stats;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use failure::Failure;
+pub use tls::{Tls, TlsClient, TlsServer};
 
 /// Services by name, as written in a request's authority (case is significant, as in service-center).
 pub type ServiceMap = HashMap<Arc<str>, Resolution, foldhash::fast::RandomState>;

@@ -142,7 +142,8 @@ impl Exchange {
     fn send(&mut self, head: &mut RequestHead, input: &mut Input<'_>) -> Option<Vec<u8>> {
         let additions = Additions {
             direction: Direction::Outgoing,
-            peer: "10.0.0.1",
+            peer: [10, 0, 0, 1].into(),
+            scheme: "http",
             port: Some(80),
             source: &SourceContext::new("caller"),
             upstream: Some(([127, 0, 0, 1], 8080).into()),
