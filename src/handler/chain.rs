@@ -138,6 +138,7 @@ mod tests {
                     .zip(service.endpoints.iter())
                     .map(|(slot, endpoint)| Peer {
                         address: endpoint.address,
+                        protocol: endpoint.protocol,
                         tls: None,
                         pool: PoolId { slot, generation: 0 },
                     })
@@ -200,6 +201,37 @@ mod tests {
         assert!(matches!(run(&mut chain, from, &mut call, &two), Decision::Forward));
         assert_ne!(call.endpoint(), first);
         assert_eq!(chain.on_fault(&mut call, &refused()), None);
+    }
+
+    #[test]
+    fn a_call_of_grpc_goes_where_it_is_spoken_and_other_requests_to_rest_where_there_is_any() {
+        let with = |protocols: &[Protocol]| {
+            let mut service = Service::clone(&service(protocols.len() as u16));
+            let spoken = service.endpoints.iter().zip(protocols);
+            service.endpoints =
+                spoken.map(|(endpoint, &protocol)| Endpoint { protocol, ..endpoint.clone() }).collect();
+            directory(Some(Resolution::Known(Arc::new(service))))
+        };
+        let called = |protocols: &[Protocol], protocol| -> Vec<Option<usize>> {
+            let (mut chain, directory) = (Chain::new(SERVED), with(protocols));
+            let mut call = Call { protocol, ..Call::default() };
+            let mut called = Vec::new();
+            let mut from = Some(0);
+            while let Some(link) = from {
+                if !matches!(run(&mut chain, link, &mut call, &directory), Decision::Forward) {
+                    break;
+                }
+                called.push(call.endpoint());
+                from = chain.on_fault(&mut call, &refused());
+            }
+            called.sort();
+            called
+        };
+        let both = [Protocol::Rest, Protocol::Rest, Protocol::Grpc];
+        assert_eq!(called(&both, Protocol::Rest), [Some(0), Some(1)]);
+        assert_eq!(called(&both, Protocol::Grpc), [Some(2)]);
+        assert_eq!(called(&both[2..], Protocol::Rest), [Some(0)]);
+        assert_eq!(called(&both[..1], Protocol::Grpc), []);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A downstream connection: requests one after the other, from the first byte to the last.
+//! A downstream connection: finds out what it speaks, and carries the requests of HTTP/1 one after the other, from the first
+//! byte to the last. HTTP/2, at the beginning or inside a tunnel, is handed over to [`http2`].
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use mesher_actors::snapshot::Failure;
 use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange::{self, After};
+use super::http2::{self, Session};
 use super::reply::Wanted;
 use super::secure::{self, Opening};
 use super::terms::Terms;
@@ -38,14 +40,23 @@ pub struct Downstream {
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
+    /// Counts it, and is what a shutdown wakes it by.
+    open: Open,
     /// Those of the request that is being carried, or came last.
     terms: RefCell<Rc<Terms>>,
     /// Boxed: few connections have one, and an idle connection is as small as can be.
     tunnel: OnceCell<Box<Tunnel>>,
-    seat: Option<Seat>,
+    /// Nothing was read yet, of the connection or of the tunnel that it has become: what comes may be another protocol.
+    fresh: Cell<bool>,
     first_request: Cell<FirstRequest>,
     /// It is settled whether the connection comes over TLS.
     settled: Cell<bool>,
+}
+
+/// A connection's place among those open: counted, and known to the shutdown, for as long as this lives.
+pub(super) struct Open {
+    ctx: Rc<Context>,
+    seat: Option<Seat>,
 }
 
 /// What is known of the first request of a connection.
@@ -62,41 +73,50 @@ enum Arrival {
     Request(Box<RequestHead>),
     /// TLS, at the beginning or inside a tunnel.
     Tls(Box<RequestHead>),
+    /// The preface of HTTP/2.
+    Http2(Box<RequestHead>),
     Refused(Reply),
     Ended,
 }
 
 /// Serves a connection to its end. It counts as open from this call on, not from the first poll.
 pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
-    ctx.stats.downstream_open.add(1);
     let down = Downstream {
         stream,
         deadline: Deadline::new(),
+        open: Open::new(&ctx),
         terms: RefCell::new(ctx.terms()),
         tunnel: OnceCell::new(),
-        seat: Some(ctx.drain.enter()),
+        fresh: Cell::new(true),
         first_request: Cell::new(FirstRequest::Awaited),
         settled: Cell::new(false),
         ingress,
         ctx,
     };
     // By reference: a future that takes it over would hold it twice, idle connections too.
-    async move { requests(&down).await }
+    async move {
+        if let Some(preface) = requests(&down).await {
+            down.hand_over(preface);
+        }
+    }
 }
 
-async fn requests(down: &Downstream) {
+/// Carries the requests of HTTP/1. Ends with the connection, or with the first bytes of HTTP/2.
+async fn requests(down: &Downstream) -> Option<Box<RequestHead>> {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
             Arrival::Tls(mut head) => {
                 if let Some(tunnel) = down.tunnel() {
                     tunnel::pass_tls(down, tunnel, head.buffer()).await;
-                    return down.ctx.spare.put_request(head);
+                    down.ctx.spare.put_request(head);
+                    return None;
                 }
                 if !secure::handshake(down, head).await {
-                    return;
+                    return None;
                 }
             }
+            Arrival::Http2(head) => return Some(head),
             Arrival::Request(mut head) => {
                 let after = exchange::carry(down, &mut head, net::now()).await;
                 if after == After::Keep {
@@ -112,7 +132,7 @@ async fn requests(down: &Downstream) {
                 } else {
                     secure::end(down).await;
                 }
-                return;
+                return None;
             }
             Arrival::Refused(reply) => {
                 down.ctx.unrouted(down.ingress.direction).record(
@@ -121,9 +141,10 @@ async fn requests(down: &Downstream) {
                     Duration::ZERO,
                 );
                 exchange::answer(down, &reply, Wanted { close: true, ..Wanted::default() }).await;
-                return down.linger().await;
+                down.linger().await;
+                return None;
             }
-            Arrival::Ended => return,
+            Arrival::Ended => return None,
         }
     }
 }
@@ -145,6 +166,16 @@ impl Downstream {
         self.first_request.set(FirstRequest::Came);
     }
 
+    /// From here on the connection is HTTP/2's: a task of its own has it, so that one of HTTP/1 stays small.
+    fn hand_over(self, mut head: Box<RequestHead>) {
+        let (peer, scheme) = (self.peer(), self.scheme());
+        let Self { stream, ingress, ctx, open, tunnel, .. } = self;
+        stream.unread(std::mem::take(head.buffer()));
+        ctx.spare.put_request(head);
+        let session = Session::new((ctx, ingress), peer, scheme, tunnel.into_inner().map(|tunnel| *tunnel));
+        net::spawn(http2::serve(stream, open, session));
+    }
+
     /// The scheme of what it asks for.
     pub(super) fn scheme(&self) -> &'static str {
         if self.stream.is_tls() { "https" } else { "http" }
@@ -162,6 +193,7 @@ impl Downstream {
 
     /// From now on requests that name no service are for this one. False if there is a tunnel already.
     pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
+        self.fresh.set(true);
         self.tunnel.set(Box::new(tunnel)).is_ok()
     }
 
@@ -195,6 +227,7 @@ impl Downstream {
         match (arrived, head) {
             (Arrived::Whole, Some(head)) => Arrival::Request(head),
             (Arrived::Tls, Some(head)) => Arrival::Tls(head),
+            (Arrived::Http2, Some(head)) => Arrival::Http2(head),
             (Arrived::Refused(reply), _) => Arrival::Refused(reply),
             (_, _) => Arrival::Ended,
         }
@@ -210,13 +243,22 @@ impl Downstream {
                 Opening::Misplaced => return Some(Arrived::End),
             }
         }
-        if self.tunnel().is_some() && FirstBytes::of(head.buffer()) == FirstBytes::Tls {
-            return Some(Arrived::Tls);
-        }
         match head.parse(&self.terms.borrow().settings().limits) {
-            Ok(Parse::Complete) => Some(Arrived::Whole),
+            Ok(Parse::Complete) => {
+                self.fresh.set(false);
+                Some(Arrived::Whole)
+            }
             Ok(Parse::Incomplete) => None,
             Err(reject) => {
+                // No other protocol can begin like a request, so it is asked for only here.
+                if self.fresh.get() {
+                    match FirstBytes::of(head.buffer()) {
+                        FirstBytes::Http2 => return Some(Arrived::Http2),
+                        FirstBytes::Undecided => return None,
+                        FirstBytes::Tls if self.tunnel().is_some() => return Some(Arrived::Tls),
+                        FirstBytes::Tls | FirstBytes::Http1 => {}
+                    }
+                }
                 let detail = format!("{} (byte {})", reject.why, reject.at);
                 Some(Arrived::Refused(Reply::with_status(
                     Failure::ClientProtocolError,
@@ -270,7 +312,7 @@ impl Downstream {
 
     /// True if the connection is to end since the shard closes and no request is on its way.
     fn ends_idle(&self, cx: &TaskContext<'_>) -> bool {
-        if !self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+        if !self.open.is_closing(cx) {
             return false;
         }
         if self.first_request.get() == FirstRequest::Awaited {
@@ -282,29 +324,52 @@ impl Downstream {
 
     /// Lets the client read the last reply before the connection is closed.
     pub(super) async fn linger(&self) {
-        self.stream.shutdown_write();
-        self.deadline.arm(net::now() + LINGER);
-        poll_fn(|cx| {
-            loop {
-                match with_scratch(|scratch| self.stream.poll_read(cx, scratch)) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => return self.deadline.poll_expired(cx),
-                }
-            }
-        })
-        .await;
+        linger(&self.stream, &self.deadline).await;
     }
+}
+
+/// Lets the client read what was sent last before the connection is closed.
+pub(super) async fn linger(stream: &Stream, deadline: &Deadline) {
+    stream.shutdown_write();
+    deadline.arm(net::now() + LINGER);
+    poll_fn(|cx| {
+        loop {
+            match with_scratch(|scratch| stream.poll_read(cx, scratch)) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return deadline.poll_expired(cx),
+            }
+        }
+    })
+    .await;
 }
 
 enum Arrived {
     Whole,
     Tls,
+    Http2,
     Refused(Reply),
     End,
 }
 
-impl Drop for Downstream {
+impl Open {
+    fn new(ctx: &Rc<Context>) -> Self {
+        ctx.stats.downstream_open.add(1);
+        Self { ctx: ctx.clone(), seat: Some(ctx.drain.enter()) }
+    }
+
+    /// True once the shard takes on nothing new; otherwise the task is woken when that changes.
+    fn is_closing(&self, cx: &TaskContext<'_>) -> bool {
+        self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx))
+    }
+
+    /// True once connections are not kept any more; otherwise the task is woken when that changes.
+    pub(super) fn is_draining(&self, cx: &TaskContext<'_>) -> bool {
+        self.is_closing(cx) || !self.ctx.drain.keeps_connections()
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
         self.ctx.stats.downstream_open.sub(1);
         if let Some(seat) = self.seat.take() {

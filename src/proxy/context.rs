@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 use mesher_actors::snapshot::{Endpoint, Protocol, Service};
@@ -28,12 +29,15 @@ pub const RECYCLED_MAX: usize = 256;
 pub const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a connection came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ingress {
     /// Which way its requests go.
     pub direction: Direction,
     /// Address of the listener.
     pub address: SocketAddr,
+    /// What the listener is for: which port of the local service a request is for that names none, unless it says itself
+    /// what it is.
+    pub protocol: Protocol,
     /// What the listener presents if it speaks TLS.
     pub presents: Presents,
 }
@@ -62,6 +66,8 @@ pub struct Context {
     pub drain: Drain,
     /// What is told to upstreams about the caller.
     pub source: SourceContext,
+    /// The same for a request that has no context, as the value of a field.
+    pub source_alone: HeaderValue,
     /// Numbers of the shard.
     pub stats: Arc<ShardStats>,
     /// Where requests of each direction are counted that found no target.
@@ -198,13 +204,16 @@ impl Context {
                 Protocol::Rest => &rest,
                 Protocol::Grpc => &grpc,
             };
-            (tls.is_some() || !endpoint.tls).then(|| self.upstreams.acquire(endpoint.address, tls.clone()))
+            (tls.is_some() || !endpoint.tls)
+                .then(|| self.upstreams.acquire(endpoint.address, endpoint.protocol, tls.clone()))
         };
         let declares_both = |secure: &&Endpoint| {
             service.endpoints.iter().any(|e| (e.address, e.protocol) == (secure.address, secure.protocol))
         };
         let secure = service.tls_endpoints.iter().filter(|endpoint| !declares_both(endpoint));
-        service.endpoints.iter().chain(secure).filter_map(peer).collect()
+        let mut peers: Vec<_> = service.endpoints.iter().chain(secure).filter_map(peer).collect();
+        peers.sort_by_key(|peer| peer.protocol);
+        peers.into()
     }
 
     /// Calls all services in the way of now. Requests in flight keep the way in which they began.

@@ -12,26 +12,26 @@
 //! request once more over a new connection. After a fault on a new connection the chain chooses another endpoint.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mesher_actors::snapshot::Failure;
-use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
+use mesher_actors::snapshot::{Failure, Protocol};
 
+use super::account::{self, InFlight};
+use super::attempts;
 use super::connection::Downstream;
 use super::context::Context;
+use super::crossover::{self, Asked};
 use super::download::Download;
 use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
-use super::route::{decide, route};
-use super::transfer::{Broken, Transfer};
-use super::tunnel::{self, Tunnel};
+use super::route::{Crossing, Wish, retry, route};
+use super::terms::Terms;
+use super::transfer::{self, Broken, Transfer};
+use super::tunnel;
 use super::upload::{self, Upload};
-use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
-use crate::handler::destination;
+use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
 use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
@@ -76,9 +76,10 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    let end = match ctx.refusal(down.terms().settings().requests_max) {
+    let terms = down.terms();
+    let end = match ctx.refusal(terms.settings().requests_max) {
         Some(reply) => End::Reply(reply),
-        None => Exchange { down, ctx, head, wishes, call: &mut call }.run().await,
+        None => Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await,
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),
@@ -97,26 +98,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
             (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }
     };
-    let series = series(ctx, down.ingress.direction, &call);
-    series.retries.add(call.tried.count().saturating_sub(1) as u64);
-    series.record(status, failure, net::now().saturating_duration_since(started));
+    account::finish(ctx, down.ingress.direction, &call, (status, failure), started);
     after
-}
-
-/// Counts a request while it is carried, a panic in the middle included.
-struct InFlight<'a>(&'a ShardStats);
-
-impl<'a> InFlight<'a> {
-    fn new(stats: &'a ShardStats) -> Self {
-        stats.requests_in_flight.add(1);
-        Self(stats)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.requests_in_flight.sub(1);
-    }
 }
 
 impl Wishes {
@@ -139,10 +122,6 @@ impl Wishes {
             idempotent: is_idempotent(head.method()),
         }
     }
-}
-
-fn series<'a>(ctx: &'a Context, direction: Direction, call: &'a Call) -> &'a Arc<Series> {
-    call.target.as_ref().map_or_else(|| ctx.unrouted(direction), |target| &target.series)
 }
 
 /// RFC 9110 section 9.2.2.
@@ -186,26 +165,19 @@ enum Attempted {
     Switched,
 }
 
-fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
-    // Nothing was sent, so the upload still has all there is of it.
-    Fault {
-        failure: Failure::ConnectFailed,
-        repeatable: true,
-        detail: format!("connect to {address}: {error}"),
-    }
-}
-
 struct Exchange<'a> {
     down: &'a Downstream,
     ctx: &'a Rc<Context>,
+    terms: &'a Terms,
     head: &'a mut RequestHead,
     wishes: Wishes,
     call: &'a mut Call,
+    started: Instant,
 }
 
 impl Exchange<'_> {
     async fn run(&mut self) -> End {
-        let routed = route(self.down, self.head, self.call).await;
+        let routed = self.route().await;
         if self.wishes.kind == RequestKind::Connect {
             return self.connect(routed.err()).await;
         }
@@ -213,6 +185,10 @@ impl Exchange<'_> {
             Ok(port) => port,
             Err(reply) => return End::Reply(reply),
         };
+        if self.protocol() == Protocol::Grpc {
+            // Boxed: it is seldom, and a connection that idles is to be small.
+            return Box::pin(self.over_http2(port)).await;
+        }
         let mut upload = match self.prepare(port) {
             Ok(upload) => upload,
             Err(reply) => return End::Reply(reply),
@@ -226,6 +202,51 @@ impl Exchange<'_> {
         end
     }
 
+    /// Finds the target. Returns the port that the caller named.
+    async fn route(&mut self) -> Result<Option<u16>, Reply> {
+        let (names_service, is_https) = match self.head.target_form() {
+            codec::Target::Absolute { scheme, .. } => (true, scheme.eq_ignore_ascii_case(b"https")),
+            codec::Target::Authority(_) => (true, false),
+            codec::Target::Origin(_) | codec::Target::Asterisk => (false, false),
+        };
+        let wish = Wish {
+            tunnel: self.down.tunnel().filter(|_| !names_service),
+            authority: self.head.authority(),
+            forwarded_port: self.head.header(Known::XForwardedPort),
+            hops_left: forward::hops_left(self.head),
+            is_grpc: false,
+            is_https,
+        };
+        let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+        route(crossing, wish, self.call).await
+    }
+
+    /// What the endpoint speaks.
+    fn protocol(&self) -> Protocol {
+        let peer = self.call.target.as_ref().and_then(|target| self.peer(target));
+        peer.map_or(Protocol::Rest, |peer| peer.protocol)
+    }
+
+    /// Carries the request to an endpoint that speaks HTTP/2.
+    async fn over_http2(&mut self, port: Option<u16>) -> End {
+        let Wishes { delivery, kind, .. } = self.wishes;
+        let asked = Asked { port, delivery, is_head: kind == RequestKind::Head, started: self.started };
+        let (end, keep) = crossover::carry(self.down, self.terms, self.head, self.call, asked).await;
+        match end {
+            attempts::End::Delivered { passed, whole: true } => {
+                End::Delivered { status: passed.status, keep }
+            }
+            attempts::End::Delivered { passed, whole: false } => {
+                End::DeliveredEarly { status: passed.status }
+            }
+            attempts::End::Reply(reply) => End::Reply(reply),
+            attempts::End::Cut { passed, failure, .. } => self.cut(passed.status, failure),
+            attempts::End::ClientGone { passed } => {
+                End::Cut { status: passed.status, failure: Failure::ClientGone }
+            }
+        }
+    }
+
     /// Opens a tunnel to the service; what comes through it is looked at when it comes. `refused` is what the chain
     /// says against a request to it: no plain instance is no reason if there is one that takes TLS.
     async fn connect(&mut self, refused: Option<Reply>) -> End {
@@ -233,7 +254,7 @@ impl Exchange<'_> {
             self.call.target.as_ref().is_some_and(|target| !target.service.tls_endpoints.is_empty());
         let opened = match refused {
             Some(reply) if !takes_tls => Err(reply),
-            _ => self.open_tunnel(),
+            _ => tunnel::open(self.down, self.head.authority(), self.call),
         };
         if let Err(reply) = opened {
             return End::Reply(reply);
@@ -244,18 +265,6 @@ impl Exchange<'_> {
         let keep = write_all(self.down, &out).await;
         self.ctx.spare.put_buffer(out);
         End::Delivered { status: 200, keep }
-    }
-
-    fn open_tunnel(&self) -> Result<(), Reply> {
-        if self.down.ingress.direction == Direction::Incoming {
-            let why = "CONNECT is for what the local service sends, not for what it is sent";
-            return Err(Reply::with_status(Failure::NoRoute, 405, why));
-        }
-        let destination = destination::outgoing(self.head.authority(), self.down.ingress.address)?;
-        if self.down.enter(Tunnel::new(self.call, destination.port)?) {
-            return Ok(());
-        }
-        Err(Reply::new(Failure::ClientProtocolError, "CONNECT inside a tunnel is not served"))
     }
 
     /// Renders the request with as much of its body as is there.
@@ -293,7 +302,7 @@ impl Exchange<'_> {
             let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
             let attempted = match &connection {
                 Ok(connection) => self.attempt(connection, upload, response, out).await,
-                Err(error) => Err(connect_failed(peer.address, error)),
+                Err(error) => Err(transfer::connect_failed(peer.address, error)),
             };
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
@@ -304,19 +313,15 @@ impl Exchange<'_> {
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
-                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
+                (Ok(Attempted::Switched), Err(error)) => transfer::connect_failed(peer.address, &error),
                 (Err(fault), connection) => {
                     may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
                     fault
                 }
             };
             if may_reuse {
-                let terms = self.down.terms();
-                let chain = terms.chain(self.down.ingress.direction);
-                let retry = chain.borrow_mut().on_fault(self.call, &fault);
-                let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
-                // The target is in the call by now; the name is not asked for again.
-                if let Err(reply) = decide(self.down, self.call, from, "").await {
+                let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+                if let Err(reply) = retry(crossing, self.call, fault).await {
                     return End::Reply(reply);
                 }
             }
@@ -342,8 +347,7 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let terms = self.down.terms();
-        let shard = (&terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
+        let shard = (&self.terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
         let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);

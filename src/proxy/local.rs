@@ -10,7 +10,7 @@ use mesher_actors::snapshot::stats::Series;
 use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy, TlsClient};
 
 use crate::balance::Balancer;
-use crate::handler::destination::LocalPorts;
+use crate::handler::destination::{LocalPort, LocalPorts};
 use crate::handler::{Reply, Target};
 use crate::upstream::Upstreams;
 
@@ -28,7 +28,7 @@ pub struct Local {
     app: Arc<str>,
     policy: Policy,
     series: Arc<Series>,
-    targets: RefCell<HashMap<u16, Known>>,
+    targets: RefCell<HashMap<LocalPort, Known>>,
     /// Counts requests, to tell which port was named longest ago.
     named: Cell<u64>,
     upstreams: Rc<Upstreams>,
@@ -67,12 +67,17 @@ impl Local {
         }
     }
 
-    /// The target that a request from outside is for, by its `X-Forwarded-Port`.
+    /// The target that a request from outside is for; see [`LocalPorts::resolve`].
     ///
     /// # Errors
     /// The reply to give if the port is unknown or out of bounds.
-    pub fn target(&self, forwarded: Option<&[u8]>) -> Result<Rc<Target>, Reply> {
-        let port = self.ports.resolve(forwarded)?;
+    pub fn target(
+        &self,
+        forwarded: Option<&[u8]>,
+        listener: Protocol,
+        is_grpc: bool,
+    ) -> Result<Rc<Target>, Reply> {
+        let port = self.ports.resolve(forwarded, listener, is_grpc)?;
         let last = self.named.get().wrapping_add(1);
         self.named.set(last);
         let mut targets = self.targets.borrow_mut();
@@ -92,7 +97,7 @@ impl Local {
     }
 
     /// Forgets the port that was named longest ago of those that no request uses; false if there is none.
-    fn forget_one(&self, targets: &mut HashMap<u16, Known>) -> bool {
+    fn forget_one(&self, targets: &mut HashMap<LocalPort, Known>) -> bool {
         let unused = targets.iter().filter(|(_, known)| Rc::strong_count(&known.target) == 1);
         let Some(port) = unused.min_by_key(|(_, known)| known.last).map(|(port, _)| *port) else {
             return false;
@@ -109,9 +114,9 @@ impl Local {
         &self.series
     }
 
-    fn make(&self, port: u16) -> Target {
+    fn make(&self, LocalPort { port, protocol }: LocalPort) -> Target {
         let address = SocketAddr::new(self.host, port);
-        let endpoint = Endpoint { instance: "local".into(), address, protocol: Protocol::Rest, tls: false };
+        let endpoint = Endpoint { instance: "local".into(), address, protocol, tls: false };
         let service = Service {
             name: self.name.clone(),
             app: self.app.clone(),
@@ -125,7 +130,7 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            peers: [self.upstreams.acquire(address, self.tls.clone())].into(),
+            peers: [self.upstreams.acquire(address, protocol, self.tls.clone())].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
@@ -166,7 +171,7 @@ mod tests {
     }
 
     fn named(local: &Local, port: usize) -> Result<Rc<Target>, Reply> {
-        local.target(Some(port.to_string().as_bytes()))
+        local.target(Some(port.to_string().as_bytes()), Protocol::Rest, false)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,16 @@ pub(super) enum Broken {
     ClientGone,
     /// The client, or time; this is to be answered if nothing was yet.
     Reply(Reply),
+}
+
+/// An attempt that failed before it began.
+pub(super) fn connect_failed(address: SocketAddr, error: &io::Error) -> Fault {
+    // Nothing was sent, so the upload still has all there is of it.
+    Fault {
+        failure: Failure::ConnectFailed,
+        repeatable: true,
+        detail: format!("connect to {address}: {error}"),
+    }
 }
 
 /// An attempt under way.

@@ -15,6 +15,7 @@ mod certificates;
 mod drain;
 mod memory;
 mod node;
+mod registration;
 mod registry;
 mod reload;
 mod service_ports;

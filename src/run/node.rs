@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mesher_actors::admin::{self, AdminHandle, AdminOptions, Shard};
 use mesher_actors::control::{Control, ControlError, ControlSettings, SERVICES_MAX};
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::{ShardPort, pair};
 use mesher_actors::snapshot::stats::Board;
 use mesher_actors::tls::{Keeper, Tls};
@@ -151,6 +152,7 @@ impl Node {
         for (handle, listeners) in self.shards.iter().flatten().zip(listeners) {
             handle.tell(Command::Listen(listeners));
         }
+        self.introduce();
         self.is_open = true;
         self.log_start();
         Ok(())
@@ -216,6 +218,14 @@ impl Node {
         }
     }
 
+    /// Has the shards know each other, if there are several.
+    fn introduce(&self) {
+        if self.settings.shards > 1 {
+            let all: Arc<[_]> = self.shards.iter().flatten().map(Handle::sibling).collect();
+            self.tell_all(|| Command::Siblings(all.clone()));
+        }
+    }
+
     /// Takes leave of a shard that has said that it ends.
     pub(super) fn join_shard(&mut self, index: usize) {
         let handle = self.shards.get_mut(index).and_then(Option::take);
@@ -247,6 +257,7 @@ impl Node {
                 if let Some(slot) = self.shards.get_mut(index) {
                     *slot = Some(handle);
                 }
+                self.introduce();
             }
             Err(error) => {
                 error!(shard = index, %error, "cannot start it; trying again");
@@ -317,7 +328,9 @@ impl Node {
             .traffic
             .iter()
             .filter_map(|traffic| {
-                Some(format!("{} {}", traffic.direction.label(), traffic.socket.local_addr().ok()?))
+                let purpose = if traffic.protocol == Protocol::Grpc { " for gRPC" } else { "" };
+                let address = traffic.socket.local_addr().ok()?;
+                Some(format!("{} {address}{purpose}", traffic.direction.label()))
             })
             .collect();
         let (registry, address) = self.settings.registry.name();

@@ -1,19 +1,20 @@
 //! Everything a node is made of, read from the configuration and the command line.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesher_actors::balancer::Upstream;
-use mesher_actors::config::{Code, Config, Entry, Origin, Report, Unit};
+use mesher_actors::config::{Code, Config, Origin, Report, Unit};
 use mesher_actors::health::Check;
-use mesher_actors::registry::instance::{Identity, Registration, Status, Zone};
+use mesher_actors::registry::instance::{Identity, Registration};
 use mesher_actors::snapshot::{Policy, Strategy};
 use mesher_actors::tls::{Ciphers, Tls};
 
 use super::memory;
+use super::registration::{is_for_callers_only, registration};
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
 use crate::codec::Limits;
@@ -23,8 +24,10 @@ use crate::net::DriverChoice;
 use crate::proxy::{self, Policies, ServiceLabels};
 use crate::upstream;
 
-/// Longest host name that service-center registers.
-const HOST_NAME_MAX: usize = 64;
+/// Where requests are listened for.
+const HTTP: &str = "servicecomb.protocols.http.listenAddress";
+/// Where calls of gRPC are, beside it.
+const GRPC: &str = "servicecomb.protocols.grpc.listenAddress";
 
 /// Where mesher stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Settings {
     pub identity: Identity,
     /// `servicecomb.protocols.http.listenAddress`.
     pub listen: SocketAddr,
+    /// `servicecomb.protocols.grpc.listenAddress`, if there is one.
+    pub listen_grpc: Option<SocketAddr>,
     /// Address of the admin, if it is on.
     pub admin: Option<SocketAddr>,
     /// Threads that carry traffic.
@@ -111,16 +116,18 @@ impl Settings {
     #[must_use]
     pub fn from_config(config: &Config, given: &Given, report: &mut Report) -> Self {
         let identity = identity(config);
-        let listen = config
-            .socket("servicecomb.protocols.http.listenAddress", report)
-            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30101).into());
-        check_listen(config, given.mode, listen, report);
+        let listen = config.socket(HTTP, report).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30101).into());
+        let listen_grpc = config.socket(GRPC, report);
+        for (key, address) in [(HTTP, Some(listen)), (GRPC, listen_grpc)] {
+            check_listen(config, given.mode, key, address, report);
+        }
         let admin = admin(config, report);
         let registry = Registry::from_config(config, &identity, report);
         let service_host =
             config.ip("mesher.service.host", report).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let own = [Some(listen), admin].into_iter().flatten().map(|address| address.port()).collect();
-        let ports = LocalPorts { configured: given.ports.of("rest").collect(), own };
+        let own =
+            [Some(listen), listen_grpc, admin].into_iter().flatten().map(|address| address.port()).collect();
+        let ports = LocalPorts { configured: given.ports.local(), own };
         let upstreams = upstreams(config, report);
         let tls = Tls::from_config(config, &identity.name, Ciphers::default(), report);
         registry.secure(&tls);
@@ -142,6 +149,7 @@ impl Settings {
         let settings = Self {
             mode: given.mode,
             listen,
+            listen_grpc,
             admin,
             shards: given
                 .shards
@@ -161,7 +169,7 @@ impl Settings {
                 Duration::from_secs(30),
                 report,
             ),
-            registration: registration(config, given.mode, &identity, listen, report),
+            registration: registration(config, given.mode, &identity, (listen, listen_grpc), report),
             checks: Check::list_from_config(config, service_host, report),
             state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),
             tls,
@@ -190,14 +198,13 @@ fn identity(config: &Config) -> Identity {
 }
 
 /// A sidecar's address is what it registers, so it must be one that others can call.
-fn check_listen(config: &Config, mode: Mode, listen: SocketAddr, report: &mut Report) {
-    const KEY: &str = "servicecomb.protocols.http.listenAddress";
-    if mode == Mode::Sidecar && listen.ip().is_unspecified() {
+fn check_listen(config: &Config, mode: Mode, key: &str, address: Option<SocketAddr>, report: &mut Report) {
+    if let Some(listen) = address.filter(|listen| mode == Mode::Sidecar && listen.ip().is_unspecified()) {
         report
             .error(
                 Code::CONFLICT,
-                &config.origin(KEY),
-                format!("`{KEY}`: a sidecar cannot listen on {}", listen.ip()),
+                &config.origin(key),
+                format!("`{key}`: a sidecar cannot listen on {}", listen.ip()),
             )
             .help(
                 "give the address under which other machines reach this one; 127.0.0.1 to be a caller only",
@@ -319,70 +326,6 @@ fn drain(config: &Config, report: &mut Report) -> DrainSettings {
     DrainSettings { grace, timeout }
 }
 
-/// What is told to the registry. A sidecar on the loopback address can be called by nobody, so it registers no
-/// endpoint, only its name.
-fn registration(
-    config: &Config,
-    mode: Mode,
-    identity: &Identity,
-    listen: SocketAddr,
-    report: &mut Report,
-) -> Option<Registration> {
-    if config.text("servicecomb.registry.register").as_deref() == Some("manual") {
-        return None;
-    }
-    let advertised = config.socket("servicecomb.protocols.http.advertiseAddress", report);
-    let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
-    let endpoint = advertised.or(callable.then_some(listen));
-    let properties: BTreeMap<String, String> = config
-        .under("servicecomb.service.instanceProperties")
-        .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
-        .chain(std::env::var("HOSTING_SERVER_IP").ok().map(|ip| ("nodeIP".to_owned(), ip)))
-        .collect();
-    Some(Registration {
-        service: identity.clone(),
-        cross_app: config.text("servicecomb.registry.scope").as_deref() == Some("full"),
-        registered_by: if mode == Mode::Sidecar { "SIDECAR" } else { "SDK" },
-        framework_version: env!("CARGO_PKG_VERSION"),
-        endpoints: endpoint.map(|address| format!("rest://{address}")).into_iter().collect(),
-        host_name: host_name(config),
-        properties,
-        zone: zone(config),
-        status: status(config.raw("servicecomb.service.status")),
-    })
-}
-
-/// 127.0.0.1 and ::1 take what the local service sends; any other address can be called by somebody.
-fn is_for_callers_only(ip: IpAddr) -> bool {
-    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
-}
-
-/// The configured name or the system's, cut to what service-center takes.
-fn host_name(config: &Config) -> String {
-    let name = config.text("servicecomb.service.hostname").or_else(system_host_name);
-    name.unwrap_or_else(|| "localhost".to_owned()).chars().take(HOST_NAME_MAX).collect()
-}
-
-fn system_host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
-}
-
-fn zone(config: &Config) -> Option<Zone> {
-    let (region, zone) = (config.text("region.name")?, config.text("region.availableZone")?);
-    Some(Zone { region: region.into(), zone: zone.into() })
-}
-
-fn status(entry: Option<&Entry>) -> Status {
-    match entry.and_then(Entry::text) {
-        Some("DOWN") => Status::Down,
-        Some("STARTING") => Status::Starting,
-        Some("TESTING") => Status::Testing,
-        Some("OUTOFSERVICE") => Status::OutOfService,
-        _ => Status::Up,
-    }
-}
-
 /// Says once where a caller's `X-Forwarded-Port` is followed unchecked.
 fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
     let incoming = settings.mode == Mode::Sidecar && !is_for_callers_only(settings.listen.ip());
@@ -429,6 +372,20 @@ mod tests {
         assert_eq!(of("other"), (Strategy::Random, 7));
         assert_eq!(of("a"), (Strategy::RoundRobin, 7));
         assert_eq!(of("a.b"), (Strategy::Random, 9));
+    }
+
+    #[test]
+    fn a_listener_for_grpc_that_others_can_call_is_registered_too() {
+        let endpoints = |protocols: &str| {
+            let chassis = format!("servicecomb: {{protocols: {{{protocols}}}}}");
+            let (settings, report) = settings(&chassis, NAMED);
+            assert!(report.is_empty(), "{}", report.render(false));
+            settings.registration.unwrap().endpoints
+        };
+        let grpc = "grpc: {listenAddress: '127.0.0.1:2'}";
+        assert_eq!(endpoints(grpc), [""; 0]);
+        let advertised = "grpc: {listenAddress: '127.0.0.1:2', advertiseAddress: '10.0.0.1:3'}";
+        assert_eq!(endpoints(advertised), ["grpc://10.0.0.1:3"]);
     }
 
     #[test]

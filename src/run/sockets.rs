@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::stats::Direction;
 
 use super::settings::{Mode, Settings};
@@ -33,6 +34,8 @@ pub struct Traffic {
     pub direction: Direction,
     /// What it presents if it speaks TLS.
     pub presents: Presents,
+    /// What it is for.
+    pub protocol: Protocol,
 }
 
 /// An address cannot be listened on.
@@ -45,6 +48,7 @@ pub struct BindError {
 }
 
 const HTTP_KEY: &str = "servicecomb.protocols.http.listenAddress";
+const GRPC_KEY: &str = "servicecomb.protocols.grpc.listenAddress";
 const ADMIN_KEY: &str = "servicecomb.protocols.rest-admin.listenAddress";
 
 impl Sockets {
@@ -57,13 +61,16 @@ impl Sockets {
             Some(socket) => Ok(socket),
             None => net::bind(address, false).map_err(|source| BindError { address, key, source }),
         };
-        let traffic = listeners(settings.mode, settings.listen)
-            .into_iter()
-            .map(|(address, direction)| {
-                let presents = presents(settings.mode, direction);
-                Ok(Traffic { socket: bind(address, HTTP_KEY)?, direction, presents })
-            })
-            .collect::<Result<_, BindError>>()?;
+        let mode = settings.mode;
+        let mut traffic = Vec::new();
+        for (address, direction) in listeners(mode, settings.listen) {
+            let (socket, presents) = (bind(address, HTTP_KEY)?, presents(mode, direction, Protocol::Rest));
+            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Rest });
+        }
+        for (address, direction) in settings.listen_grpc.iter().flat_map(|at| listeners(mode, *at)) {
+            let (socket, presents) = (bind(address, GRPC_KEY)?, presents(mode, direction, Protocol::Grpc));
+            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Grpc });
+        }
         let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
         Ok(Self { traffic, admin })
     }
@@ -84,8 +91,13 @@ impl Sockets {
     pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
         self.traffic
             .iter()
-            .map(|Traffic { socket, direction, presents }| {
-                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction, presents: *presents })
+            .map(|Traffic { socket, direction, presents, protocol }| {
+                Ok(ListenerSpec {
+                    socket: socket.try_clone()?,
+                    direction: *direction,
+                    presents: *presents,
+                    protocol: *protocol,
+                })
             })
             .collect()
     }
@@ -113,12 +125,12 @@ fn listeners(mode: Mode, configured: SocketAddr) -> Vec<(SocketAddr, Direction)>
     ]
 }
 
-/// Mesher's rule: the loopback address presents what is for this machine, the address for others and a gateway what is for
-/// others.
-fn presents(mode: Mode, direction: Direction) -> Presents {
-    match (mode, direction) {
-        (Mode::Sidecar, Direction::Outgoing) => Presents::Local,
-        (Mode::Edge, _) | (_, Direction::Incoming) => Presents::External,
+/// Mesher's rule: the loopback address and a gateway's listener for gRPC present what is for this machine, the address for
+/// others and a gateway what is for others.
+fn presents(mode: Mode, direction: Direction, protocol: Protocol) -> Presents {
+    match (mode, direction, protocol) {
+        (Mode::Sidecar, Direction::Outgoing, _) | (Mode::Edge, _, Protocol::Grpc) => Presents::Local,
+        (Mode::Edge, _, Protocol::Rest) | (_, Direction::Incoming, _) => Presents::External,
     }
 }
 
@@ -152,6 +164,14 @@ mod tests {
     #[test]
     fn a_sidecar_on_the_loopback_address_is_a_caller_only() {
         assert_eq!(addresses(Mode::Sidecar, "127.0.0.1:30101"), ["outgoing 127.0.0.1:30101"]);
+    }
+
+    #[test]
+    fn a_gateways_listener_for_grpc_presents_what_is_for_this_machine() {
+        let of = |mode, direction| [Protocol::Rest, Protocol::Grpc].map(|p| presents(mode, direction, p));
+        assert_eq!(of(Mode::Sidecar, Direction::Outgoing), [Presents::Local; 2]);
+        assert_eq!(of(Mode::Sidecar, Direction::Incoming), [Presents::External; 2]);
+        assert_eq!(of(Mode::Edge, Direction::Outgoing), [Presents::External, Presents::Local]);
     }
 
     #[test]

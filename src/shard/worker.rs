@@ -9,9 +9,11 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use tracing::{error, info};
 
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Direction, ShardBoard, ShardStats};
 
+use super::siblings::{Handed, Sibling, Siblings};
 use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
 use crate::proxy::{Context, Ingress, Phase, Policies, Presents};
@@ -26,6 +28,8 @@ pub struct ListenerSpec {
     pub socket: TcpListener,
     /// Which way.
     pub direction: Direction,
+    /// What it is for; every listener takes HTTP/1 and HTTP/2.
+    pub protocol: Protocol,
     /// What it presents if it speaks TLS.
     pub presents: Presents,
 }
@@ -58,6 +62,8 @@ pub enum Command {
     Unlisten,
     /// Treat requests like this from now on.
     Apply(Box<Policies>),
+    /// These are all shards now, this one among them.
+    Siblings(Arc<[Sibling]>),
     /// Memory is short, or is no longer.
     ShortOfMemory(bool),
     /// Go on to this phase of the shutdown.
@@ -75,6 +81,7 @@ pub struct Handle {
     thread: ShardThread,
     commands: flume::Sender<Command>,
     stats: Arc<ShardStats>,
+    sibling: Sibling,
 }
 
 impl Handle {
@@ -93,6 +100,12 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> &Arc<ShardStats> {
         &self.stats
+    }
+
+    /// The shard as the others are to see it.
+    #[must_use]
+    pub fn sibling(&self) -> Sibling {
+        self.sibling.clone()
     }
 
     /// What has the shard panic, as by a bug.
@@ -119,18 +132,20 @@ pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Resu
     let ShardSpec { options, port, board, policies, seed } = spec;
     let stats = board.stats().clone();
     let (commands, inbox) = flume::bounded(COMMANDS_MAX);
+    let (sibling, handed) = Sibling::new(stats.clone());
     let thread = net::spawn_shard(options, move || async move {
         let _ended = OnDrop(Some(ended));
         net::report_to(board.stats().clone());
         let ctx = policies.into_context(port.clone(), &board, seed);
         net::spawn(snapshots::follow(port, board, ctx.clone()));
-        work(&inbox, &ctx).await;
+        net::spawn(accept::take_over(handed.clone(), ctx.clone()));
+        work(&inbox, &handed, &ctx).await;
     })?;
-    Ok(Handle { thread, commands, stats })
+    Ok(Handle { thread, commands, stats, sibling })
 }
 
 /// Accepts from a listener until the returned sender is dropped.
-fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
+fn open(spec: ListenerSpec, ctx: &Rc<Context>, siblings: &Rc<Siblings>) -> Option<oneshot::Sender<()>> {
     let address = spec.socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let listener = match Listener::adopt(spec.socket) {
         Ok(listener) => listener,
@@ -140,23 +155,26 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
         }
     };
     let (closer, closed) = oneshot::channel::<()>();
-    let ingress = Rc::new(Ingress { direction: spec.direction, address, presents: spec.presents });
-    net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
+    let ListenerSpec { direction, presents, protocol, .. } = spec;
+    let ingress = Rc::new(Ingress { direction, address, presents, protocol });
+    net::spawn(accept::accept(listener, ingress, (ctx.clone(), siblings.clone()), async move {
         let _ = closed.await;
     }));
     Some(closer)
 }
 
 /// Follows commands until the shard may end.
-async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
+async fn work(inbox: &flume::Receiver<Command>, handed: &flume::Receiver<Handed>, ctx: &Rc<Context>) {
     let mut closers = Vec::new();
+    let siblings = Rc::<Siblings>::default();
     while let Ok(command) = inbox.recv_async().await {
         match command {
             Command::Listen(listeners) => {
-                closers.extend(listeners.into_iter().filter_map(|listener| open(listener, ctx)));
+                closers.extend(listeners.into_iter().filter_map(|listener| open(listener, ctx, &siblings)));
             }
             Command::Unlisten => closers.clear(),
             Command::Apply(policies) => ctx.apply(*policies),
+            Command::Siblings(all) => siblings.set(all),
             Command::ShortOfMemory(is_short) => ctx.set_short_of_memory(is_short),
             Command::Cut => return,
             #[cfg(test)]
@@ -171,7 +189,17 @@ async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
         }
     }
     let cut = async { while !matches!(inbox.recv_async().await, Ok(Command::Cut) | Err(_)) {} };
-    futures::future::select(pin!(ctx.drain.emptied()), pin!(cut)).await;
+    let ended = async {
+        loop {
+            // What another shard has sent in the last moment would be lost with us.
+            handed.try_iter().for_each(|handed| accept::serve_handed(handed, ctx));
+            ctx.drain.emptied().await;
+            if handed.is_empty() {
+                return;
+            }
+        }
+    };
+    futures::future::select(pin!(ended), pin!(cut)).await;
     info!(open = ctx.stats.downstream_open.value(), "shard ends");
 }
 

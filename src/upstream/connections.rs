@@ -9,8 +9,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesher_actors::snapshot::TlsClient;
 use mesher_actors::snapshot::stats::ShardStats;
+use mesher_actors::snapshot::{Protocol, TlsClient};
 
 use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
@@ -129,9 +129,9 @@ impl Upstreams {
     }
 
     /// An endpoint, for a target that will call it; see [`Upstreams::release`].
-    pub fn acquire(&self, address: SocketAddr, tls: Option<Arc<TlsClient>>) -> Peer {
+    pub fn acquire(&self, address: SocketAddr, protocol: Protocol, tls: Option<Arc<TlsClient>>) -> Peer {
         let pool = self.pools.borrow_mut().acquire(Key { address, tls: tls.clone() });
-        Peer { address, tls, pool }
+        Peer { address, protocol, tls, pool }
     }
 
     /// A target no longer uses the pool.

@@ -270,12 +270,12 @@ fn what_upstream_knows_and_mesher_does_not_serve_is_one_warning_and_the_rest_run
             "servicecomb.handler.chain.Consumer.outgoing",
             "router,bizkeeper-consumer,loadbalance,transport",
         )
-        .set("chassis.yaml", "servicecomb.protocols.grpc.listenAddress", "127.0.0.1:40101")
+        .set("chassis.yaml", "servicecomb.protocols.dubbo.listenAddress", "127.0.0.1:20201")
         .set("mesher.yaml", "pprof.enable", true);
     let mesher = Start::new(conf).ready();
     assert_eq!(mesher.connect().get("orders", "http://orders/").text(), "ok");
     let output = mesher.output();
-    for name in ["`bizkeeper-consumer`", "`servicecomb.protocols.grpc.listenAddress`", "`pprof.enable`"] {
+    for name in ["`bizkeeper-consumer`", "`servicecomb.protocols.dubbo.listenAddress`", "`pprof.enable`"] {
         let named: Vec<_> = output.lines().filter(|line| line.contains(name)).collect();
         assert!(named.len() == 1 && named[0].contains(" WARN "), "{name}: {named:#?}");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What lies at the top beside files whose name begins with a dot. Something new belongs into one of these.
-const TOP: [&str; 13] = [
+const TOP: [&str; 12] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
@@ -14,7 +14,6 @@ const TOP: [&str; 13] = [
     "README.md",
     "actors",
     "benches",
-    "build.rs",
     "conf",
     "deploy",
     "fuzz",
@@ -32,8 +31,9 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 15] = [
+const PARSERS: [(&str, &str); 16] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
+    ("src/codec/grpc.rs", "grpc_timeout"),
     ("src/codec/request.rs", "request_head"),
     ("src/codec/response.rs", "response_head"),
     ("src/codec/chunked.rs", "chunked_body"),

@@ -12,8 +12,9 @@ use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::memory::{Memory, Pressure};
 use crate::snapshot::Failure;
+use crate::snapshot::handshakes::{Handshakes, TlsFailure};
 use crate::snapshot::stats::{
-    Board, CLASSES, Counter, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats, TlsFailure,
+    Board, CLASSES, Counter, GRPC_STATUSES, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
 };
 use crate::tls::Expiry;
 
@@ -29,10 +30,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) started: u64,
     /// How reloading went.
     pub(super) config: ConfigState,
-    /// The memory of the process, if it is watched.
-    pub(super) memory: Option<Memory>,
     /// Certificates by file.
     pub(super) certificates: Vec<Expiry>,
+    /// The memory of the process, if it is watched.
+    pub(super) memory: Option<Memory>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -49,8 +50,8 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
-    memory(&mut text, around.memory.as_ref());
     certificates(&mut text, &around.certificates);
+    memory(&mut text, around.memory.as_ref());
     process(&mut text, &around.process);
     text.finish()
 }
@@ -59,6 +60,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
 #[derive(Debug, Default)]
 struct Totals {
     outcomes: Outcomes<u64>,
+    grpc: [u64; GRPC_STATUSES],
     retries: u64,
     buckets: [u64; LATENCY_BOUNDS.len() + 1],
     latency_seconds: f64,
@@ -69,6 +71,9 @@ struct Totals {
 impl Totals {
     fn add(&mut self, series: &Series) {
         for (sum, counter) in self.outcomes.iter_mut().flatten().zip(series.outcomes.iter().flatten()) {
+            *sum += counter.value();
+        }
+        for (sum, counter) in self.grpc.iter_mut().zip(&series.grpc) {
             *sum += counter.value();
         }
         self.retries += series.retries.value();
@@ -159,6 +164,13 @@ fn series(text: &mut Exposition, all: &[Arc<Series>]) {
             }
         }
     }
+    let help = "Finished calls of gRPC, by their status. They are requests as well.";
+    let mut family = text.family("mesher_grpc_calls_total", Kind::Counter, help);
+    for (&[direction, service, version], totals) in &totals {
+        for (status, count) in totals.grpc.iter().enumerate().filter(|(_, count)| **count > 0) {
+            family.sample(&[direction, service, version, ("grpc_status", &status.to_string())], count);
+        }
+    }
     let help = "How long requests took, from the request head to the last byte of the answer.";
     let mut family = text.family("mesher_request_duration_seconds", Kind::Histogram, help);
     for (labels, totals) in &totals {
@@ -196,10 +208,11 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let help = "Times a shard died and was started again.";
     text.single("mesher_shard_restarts_total", C, help, sum(|s| &s.restarts));
     let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
-    let mut turns = text.family("mesher_shard_turns_total", C, help);
-    for (index, stats) in shards.iter().enumerate() {
-        turns.sample(&[("shard", &index.to_string())], stats.turns.value());
-    }
+    each(text, shards, ("mesher_shard_turns_total", C, help), |s| &s.turns);
+    let help = "Connections of clients that a shard has open now.";
+    each(text, shards, ("mesher_shard_connections", G, help), |s| &s.downstream_open);
+    let help = "Requests that a shard is serving now, streams of HTTP/2 among them.";
+    each(text, shards, ("mesher_shard_requests_in_flight", G, help), |s| &s.requests_in_flight);
 }
 
 /// How TLS handshakes ended, as far as there were any.
@@ -226,6 +239,19 @@ fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     }
 }
 
+/// A family with a sample a shard.
+fn each(
+    text: &mut Exposition,
+    shards: &[Arc<ShardStats>],
+    (name, kind, help): (&'static str, Kind, &'static str),
+    counter: fn(&ShardStats) -> &Counter,
+) {
+    let mut family = text.family(name, kind, help);
+    for (index, stats) in shards.iter().enumerate() {
+        family.sample(&[("shard", &index.to_string())], counter(stats).value());
+    }
+}
+
 fn build(text: &mut Exposition, around: &Surroundings<'_>) {
     text.family("mesher_build_info", Kind::Gauge, "The program that runs, and its I/O driver. Always 1.")
         .sample(&[("version", around.version), ("driver", around.driver)], 1);
@@ -239,6 +265,15 @@ fn config(text: &mut Exposition, config: &ConfigState) {
     text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
 }
 
+fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
+    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
+                seconds since 1970.";
+    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
+    for Expiry { file, not_after_s } in certificates {
+        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
+    }
+}
+
 fn memory(text: &mut Exposition, memory: Option<&Memory>) {
     use Kind::{Counter as C, Gauge as G};
     let Some(memory) = memory else { return };
@@ -247,15 +282,6 @@ fn memory(text: &mut Exposition, memory: Option<&Memory>) {
     let help = "1 while memory is short: new requests are answered 503.";
     text.single("mesher_memory_short", G, help, u64::from(memory.pressure == Pressure::High));
     text.single("mesher_memory_shortages_total", C, "Times memory became short.", memory.shortages);
-}
-
-fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
-    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
-                seconds since 1970.";
-    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
-    for Expiry { file, not_after_s } in certificates {
-        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
-    }
 }
 
 fn process(text: &mut Exposition, process: &Process) {

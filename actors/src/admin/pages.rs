@@ -96,8 +96,8 @@ impl Site {
             driver: &driver(&self.view.shards()),
             started: self.started,
             config: self.view.config(),
-            memory: self.view.memory(),
             certificates: self.view.certificates(),
+            memory: self.view.memory(),
             process: process::look(),
         };
         let body = metrics::render(&self.board, &around);

@@ -35,6 +35,10 @@ impl View for Mesher {
         ConfigState { generation: 2, reloads: 3, last_reload_ok: false, error: "line 1".into() }
     }
 
+    fn certificates(&self) -> Vec<Expiry> {
+        vec![Expiry { file: "conf/me.crt".into(), not_after_s: 2_000_000_000 }]
+    }
+
     fn memory(&self) -> Option<Memory> {
         let memory = Memory {
             limit_bytes: 100,
@@ -44,10 +48,6 @@ impl View for Mesher {
             shortages: 3,
         };
         Some(memory)
-    }
-
-    fn certificates(&self) -> Vec<Expiry> {
-        vec![Expiry { file: "conf/me.crt".into(), not_after_s: 2_000_000_000 }]
     }
 
     fn details(&self) -> Value {

@@ -98,6 +98,8 @@ pub(super) const KEYS: &[Known] = &[
     // Listeners.
     served("servicecomb.protocols.http.listenAddress", Socket, "127.0.0.1:30101"),
     served("servicecomb.protocols.http.advertiseAddress", Socket, ""),
+    served("servicecomb.protocols.grpc.listenAddress", Socket, ""),
+    served("servicecomb.protocols.grpc.advertiseAddress", Socket, ""),
     served("servicecomb.protocols.rest-admin.listenAddress", Socket, "127.0.0.1:30102"),
     no_effect("servicecomb.protocols.rest-admin.advertiseAddress"),
     no_effect("servicecomb.protocols.*.workerNumber"),

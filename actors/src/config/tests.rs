@@ -241,9 +241,9 @@ fn a_reader_and_the_check_report_one_problem() {
 #[test]
 fn what_is_not_served_yet_is_named_once() {
     check(
-        "servicecomb: {protocols: {grpc: {listenAddress: '127.0.0.1:40101'}}, noRefreshSchema: true}\ncse: {config: {client: {type: kie}}}\n",
+        "servicecomb: {protocols: {rest: {listenAddress: '127.0.0.1:40101'}}, noRefreshSchema: true}\ncse: {config: {client: {type: kie}}}\n",
         &[
-            "W0301 1:34 `servicecomb.protocols.grpc.listenAddress` is not served yet; mesher runs as if it were not set",
+            "W0301 1:34 `servicecomb.protocols.rest.listenAddress` is not served yet; mesher runs as if it were not set",
             "W0302 1:70 `servicecomb.noRefreshSchema` has no effect; it can be removed",
             "W0301 2:25 `servicecomb.config.client.type` is not served yet; mesher runs as if it were not set",
         ],

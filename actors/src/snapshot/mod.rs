@@ -12,6 +12,7 @@
 
 mod board;
 pub mod failure;
+pub mod handshakes;
 pub mod port;
 pub mod stats;
 pub mod tls;
@@ -59,7 +60,7 @@ pub struct Service {
     pub version: Arc<str>,
     /// How to choose among [`Service::endpoints`].
     pub strategy: Strategy,
-    /// What may be called now, in the clear.
+    /// What may be called now, in the clear, in the order of [`Protocol`].
     pub endpoints: Arc<[Endpoint]>,
     /// What declares `sslEnabled=true`: TLS of clients is passed through to it.
     pub tls_endpoints: Arc<[Endpoint]>,
@@ -84,10 +85,11 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
-/// Application protocol of an endpoint, by the scheme of its registered address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Application protocol of an endpoint, by the scheme of its registered address; and of a request, by what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Protocol {
     /// `rest://`: HTTP/1.1.
+    #[default]
     Rest,
     /// `grpc://`: HTTP/2 with prior knowledge.
     Grpc,

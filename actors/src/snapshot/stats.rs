@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Failure;
 pub use super::board::{Board, OVERFLOW, SERIES_MAX, ShardBoard};
+use super::handshakes::Handshakes;
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -126,6 +127,9 @@ pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// kind of their answer (column: index in [`CLASSES`]). One cell a request, so that every sum over cells only grows.
 pub type Outcomes<T> = [[T; CLASSES.len()]; 1 + Failure::ALL.len()];
 
+/// Statuses that gRPC has: 0 to 16.
+pub const GRPC_STATUSES: usize = 17;
+
 /// Counters of one target on one shard. Aligned so that two shards never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -134,6 +138,8 @@ pub struct Series {
     pub labels: Labels,
     /// Finished requests.
     pub outcomes: Outcomes<Counter>,
+    /// Calls of gRPC by their status (`grpc-status`), 0 being success. They are requests too.
+    pub grpc: [Counter; GRPC_STATUSES],
     /// Attempts beyond the first of their request.
     pub retries: Counter,
     /// From the request head having arrived to the last byte of the answer.
@@ -145,6 +151,7 @@ impl Series {
         Self {
             labels,
             outcomes: Default::default(),
+            grpc: Default::default(),
             retries: Counter::default(),
             latency: Latency::default(),
         }
@@ -163,87 +170,12 @@ impl Series {
         }
         self.latency.record(took);
     }
-}
 
-/// Why a TLS handshake failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum TlsFailure {
-    /// It was not complete in time.
-    TimedOut,
-    /// The connection ended or broke in the middle.
-    Closed,
-    /// The peer does not speak TLS.
-    NotTls,
-    /// The peer presents no certificate, and one is wanted.
-    NoCertificate,
-    /// The peer's certificate is not accepted.
-    BadCertificate,
-    /// No version, cipher or protocol (ALPN) that both speak.
-    Incompatible,
-    /// The peer refused, by an alert.
-    Refused,
-    /// The peer broke the protocol.
-    Protocol,
-    /// As many handshakes as allowed were under way.
-    Overloaded,
-    /// The listener is not told to speak TLS.
-    NotConfigured,
-}
-
-impl TlsFailure {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
-        Self::TimedOut,
-        Self::Closed,
-        Self::NotTls,
-        Self::NoCertificate,
-        Self::BadCertificate,
-        Self::Incompatible,
-        Self::Refused,
-        Self::Protocol,
-        Self::Overloaded,
-        Self::NotConfigured,
-    ];
-
-    /// Label value.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timeout",
-            Self::Closed => "closed",
-            Self::NotTls => "not_tls",
-            Self::NoCertificate => "no_certificate",
-            Self::BadCertificate => "bad_certificate",
-            Self::Incompatible => "incompatible",
-            Self::Refused => "refused",
-            Self::Protocol => "protocol",
-            Self::Overloaded => "overloaded",
-            Self::NotConfigured => "not_configured",
-        }
-    }
-}
-
-/// TLS handshakes of one side of a shard.
-#[derive(Debug, Default)]
-pub struct Handshakes {
-    /// Complete ones that began afresh.
-    pub full: Counter,
-    /// Complete ones that resumed a session.
-    pub resumed: Counter,
-    /// Failed ones, by their [`TlsFailure`].
-    pub failed: [Counter; TlsFailure::ALL.len()],
-}
-
-impl Handshakes {
-    /// Counts a handshake: whether it was a resumption, or why it failed.
-    pub fn count(&self, outcome: Result<bool, TlsFailure>) {
-        let counter = match outcome {
-            Ok(true) => Some(&self.resumed),
-            Ok(false) => Some(&self.full),
-            Err(failure) => self.failed.get(failure as usize),
-        };
-        if let Some(counter) = counter {
+    /// Counts the outcome of a call of gRPC. A number that is no status counts as UNKNOWN (2).
+    #[inline]
+    pub fn record_grpc(&self, status: u8) {
+        let known = self.grpc.get(usize::from(status)).or_else(|| self.grpc.get(2));
+        if let Some(counter) = known {
             counter.add(1);
         }
     }
@@ -300,6 +232,7 @@ impl ShardStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::handshakes::TlsFailure;
 
     #[test]
     fn latency_falls_into_the_first_bucket_whose_bound_it_does_not_exceed() {

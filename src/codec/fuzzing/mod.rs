@@ -11,9 +11,11 @@
     reason = "test support"
 )]
 
+mod grpc;
 pub(crate) mod naive;
 mod sequence;
 
+pub use grpc::fuzz_grpc_timeout;
 pub use sequence::fuzz_response_sequence;
 pub(crate) use sequence::payload_of;
 
@@ -385,6 +387,11 @@ mod tests {
     #[test]
     fn the_seeds_of_first_bytes_hold() {
         replay("first_bytes", fuzz_first_bytes);
+    }
+
+    #[test]
+    fn the_seeds_of_grpc_timeouts_hold() {
+        replay("grpc_timeout", fuzz_grpc_timeout);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() {
-    for input in ["build.rs", "Cargo.toml", "Cargo.lock", "src", "actors/src"] {
+    for input in ["Cargo.toml", "Cargo.lock", "src", "actors/src"] {
         println!("cargo::rerun-if-changed={input}");
     }
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");

@@ -1,0 +1,278 @@
+//! What gRPC adds to HTTP/2 that a proxy has to understand ("gRPC over HTTP/2", `PROTOCOL-HTTP2.md` of the gRPC project).
+//!
+//! A call is an HTTP/2 POST whose outcome is the trailer `grpc-status`, not the HTTP status. Three fields concern a
+//! proxy: `content-type` says that it is a call, `grpc-timeout` how long the client waits, and `grpc-message` why a call
+//! failed that the proxy answers itself. Messages pass as they are; nothing here looks into them. The status of each
+//! failure of mesher's own stands with the failure, beside its HTTP status.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::time::Duration;
+
+/// Most bytes of an encoded `grpc-message`. Clients refuse metadata beyond their limit, which is 8 KiB with some, and
+/// report that instead of the status: the reason leaves room for everything else.
+pub const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Digits that a `TimeoutValue` may have.
+const TIMEOUT_DIGITS_MAX: usize = 8;
+/// Largest `TimeoutValue`: what so many digits can say.
+const TIMEOUT_VALUE_MAX: u128 = 99_999_999;
+/// A `TimeoutUnit` in letters and nanoseconds, finest first.
+const TIMEOUT_UNITS: [(u8, u64); 6] = [
+    (b'n', 1),
+    (b'u', 1_000),
+    (b'm', 1_000_000),
+    (b'S', 1_000_000_000),
+    (b'M', 60_000_000_000),
+    (b'H', 3_600_000_000_000),
+];
+
+/// Whether a `content-type` says that this is a gRPC call or an answer to one ("Requests", `Content-Type`):
+/// `application/grpc`, alone or with a message format behind `+`, maybe with parameters. `application/grpc-web` is
+/// another protocol.
+#[must_use]
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    // Media types have no case (RFC 9110 section 8.3.1).
+    content_type.split_at_checked(GRPC.len()).is_some_and(|(media_type, rest)| {
+        media_type.eq_ignore_ascii_case(GRPC)
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+    })
+}
+
+/// Reads a `grpc-timeout` ("Requests", `Timeout`): one to eight digits and a unit. The error says in words what is
+/// wrong.
+///
+/// Servers differ about one that cannot be read: C-core, Go and Node fail the call with INTERNAL, tonic runs it without
+/// a deadline. A proxy that sends it on as it came, and sets no deadline of its own, leaves that to the server.
+///
+/// Zero is read, as all servers do: the deadline has passed.
+pub fn parse_timeout(value: &[u8]) -> Result<Duration, &'static str> {
+    let (letter, digits) = value.split_last().ok_or("empty timeout")?;
+    let unit = TIMEOUT_UNITS.iter().find(|(unit, _)| unit == letter);
+    let (_, unit_ns) = unit.ok_or("timeout does not end in a unit, one of H M S m u n")?;
+    if digits.is_empty() {
+        return Err("timeout without a number");
+    }
+    if digits.len() > TIMEOUT_DIGITS_MAX {
+        return Err("timeout of more than eight digits");
+    }
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err("timeout that is no whole number and a unit");
+    }
+    // Eight digits, and then 10^8 hours: neither overflows.
+    let number = digits.iter().fold(0_u32, |n, &d| n.wrapping_mul(10).wrapping_add(u32::from(d & 15)));
+    Ok(Duration::from_nanos(*unit_ns).saturating_mul(number))
+}
+
+/// A `grpc-timeout` as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeoutText {
+    bytes: [u8; TIMEOUT_DIGITS_MAX + 1],
+    length: usize,
+}
+
+impl TimeoutText {
+    /// In the finest unit that eight digits allow, rounded down: what is sent is never longer than `timeout`, and what
+    /// [`parse_timeout`] has read is sent as just that long. The longest that can be said is 99 999 999 hours.
+    ///
+    /// Nothing left is `0n`, which is no positive number as the grammar asks: there is no need to call then.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        let (mut number, mut letter) = (TIMEOUT_VALUE_MAX, b'H');
+        for (unit, unit_ns) in TIMEOUT_UNITS {
+            let units = timeout.as_nanos().checked_div(u128::from(unit_ns)).unwrap_or(number);
+            if units <= TIMEOUT_VALUE_MAX {
+                (number, letter) = (units, unit);
+                break;
+            }
+        }
+        let mut bytes = [0; TIMEOUT_DIGITS_MAX + 1];
+        let mut left = bytes.as_mut_slice();
+        // Eight digits and a letter: nothing is cut off.
+        let _ = write!(left, "{number}{}", char::from(letter));
+        let left = left.len();
+        Self { bytes, length: bytes.len().saturating_sub(left) }
+    }
+
+    /// The value of the field.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// A reason as the value of `grpc-message` ("Responses", `Status-Message`): UTF-8, of which everything but visible ASCII
+/// and space is percent-encoded, and the percent sign too. Cut to [`MESSAGE_BYTES_MAX`], between two characters.
+#[must_use]
+pub fn message(reason: &str) -> Cow<'_, str> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'%';
+    if reason.len() <= MESSAGE_BYTES_MAX && reason.as_bytes().iter().all(is_plain) {
+        return Cow::Borrowed(reason);
+    }
+    let mut message = String::with_capacity(MESSAGE_BYTES_MAX);
+    for character in reason.chars() {
+        let end = message.len();
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            if is_plain(&byte) {
+                message.push(char::from(byte));
+            } else {
+                message.push('%');
+                message.extend([byte >> 4, byte & 15].map(hex_digit));
+            }
+        }
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(end);
+            break;
+        }
+    }
+    Cow::Owned(message)
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
+}
+
+/// The status of a call whose answer is plain HTTP, without a `grpc-status` ("HTTP to gRPC Status Code Mapping",
+/// `http-grpc-status-mapping.md` of the gRPC project).
+#[must_use]
+pub const fn status_of_http(status: u16) -> u8 {
+    match status {
+        400 => 13,                   // INTERNAL
+        401 => 16,                   // UNAUTHENTICATED
+        403 => 7,                    // PERMISSION_DENIED
+        404 => 12,                   // UNIMPLEMENTED
+        429 | 502 | 503 | 504 => 14, // UNAVAILABLE
+        _ => 2,                      // UNKNOWN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_call_is_known_by_its_content_type() {
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/gRPC+json",
+            "application/grpc; charset=utf-8",
+        ] {
+            assert!(is_grpc(content_type.as_bytes()), "{content_type}");
+        }
+        for content_type in
+            ["", "application/grp", "application/grpc-web", "application/grpcx", "application/json"]
+        {
+            assert!(!is_grpc(content_type.as_bytes()), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn timeouts_are_read_in_every_unit() {
+        let read = |text: &str| parse_timeout(text.as_bytes()).unwrap();
+        assert_eq!(read("1H"), Duration::from_secs(3600));
+        assert_eq!(read("2M"), Duration::from_secs(120));
+        assert_eq!(read("3S"), Duration::from_secs(3));
+        assert_eq!(read("4m"), Duration::from_millis(4));
+        assert_eq!(read("5u"), Duration::from_micros(5));
+        assert_eq!(read("6n"), Duration::from_nanos(6));
+        assert_eq!(read("00000007n"), Duration::from_nanos(7));
+        assert_eq!(read("0S"), Duration::ZERO);
+        assert_eq!(read("99999999H"), Duration::from_secs(99_999_999 * 3600));
+    }
+
+    #[test]
+    fn what_is_no_timeout_is_refused_in_words() {
+        let why = |text: &str| parse_timeout(text.as_bytes()).unwrap_err();
+        assert!(why("").contains("empty"));
+        assert!(why("S").contains("without a number"));
+        for text in ["1", "1s", "1h", "1S ", "1Sm\u{e9}"] {
+            assert!(why(text).contains("unit, one of"), "{text}");
+        }
+        assert!(why("100000000S").contains("eight digits"));
+        for text in [" 1S", "-1S", "+1S", "1.5S", "0x1S"] {
+            assert!(why(text).contains("whole number"), "{text}");
+        }
+    }
+
+    #[test]
+    fn timeouts_are_sent_in_the_finest_unit_that_eight_digits_allow() {
+        let sent = |timeout| String::from_utf8(TimeoutText::new(timeout).as_bytes().to_vec()).unwrap();
+        assert_eq!(sent(Duration::ZERO), "0n");
+        assert_eq!(sent(Duration::from_nanos(99_999_999)), "99999999n");
+        assert_eq!(sent(Duration::from_millis(100)), "100000u");
+        assert_eq!(sent(Duration::from_nanos(1_999_999_999)), "1999999u");
+        assert_eq!(sent(Duration::from_secs(100)), "100000m");
+        assert_eq!(sent(Duration::from_secs(100_000)), "100000S");
+        assert_eq!(sent(Duration::from_secs(100_000_059)), "1666667M");
+        assert_eq!(sent(Duration::from_secs(99_999_999 * 3600)), "99999999H");
+        assert_eq!(sent(Duration::MAX), "99999999H");
+    }
+
+    #[test]
+    fn reasons_are_percent_encoded_where_they_must_be() {
+        assert!(matches!(message("no instance of \"orders\""), Cow::Borrowed("no instance of \"orders\"")));
+        assert_eq!(message("caf\u{e9} 100%\r\n\u{1F600}"), "caf%C3%A9 100%25%0D%0A%F0%9F%98%80");
+        assert_eq!(message(""), "");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        assert_eq!(message(&"a".repeat(5000)), "a".repeat(MESSAGE_BYTES_MAX));
+        let reason = message(&"\u{e9}".repeat(5000)).into_owned();
+        assert_eq!(reason, "%C3%A9".repeat(MESSAGE_BYTES_MAX / 6));
+    }
+
+    #[test]
+    fn plain_http_answers_have_the_status_that_grpc_gives_them() {
+        let statuses = [400, 401, 403, 404, 429, 500, 502, 503, 504, 200].map(status_of_http);
+        assert_eq!(statuses, [13, 16, 7, 12, 14, 2, 14, 14, 14, 2]);
+    }
+
+    /// A reader of `grpc-message` as clients have one.
+    fn decoded(message: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = message.as_bytes();
+        while let Some((first, behind)) = rest.split_first() {
+            rest = behind;
+            if *first == b'%' {
+                let (digits, behind) = rest.split_at(2);
+                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap());
+                rest = behind;
+            } else {
+                bytes.push(*first);
+            }
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_reason_is_read_as_it_was_written(reason: String) {
+            let message = message(&reason);
+            prop_assert!(message.len() <= MESSAGE_BYTES_MAX);
+            prop_assert!(message.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            let read = decoded(&message);
+            prop_assert!(reason.starts_with(&read));
+            prop_assert!(read == reason || message.len() + 12 > MESSAGE_BYTES_MAX, "cut without need");
+        }
+
+        #[test]
+        fn every_timeout_holds_the_property_of_the_fuzz_target(number in 0u64..1_000_000_000, unit in "[HMSmunx]") {
+            super::super::fuzzing::fuzz_grpc_timeout(format!("{number}{unit}").as_bytes());
+        }
+
+        #[test]
+        fn what_is_sent_is_never_longer_than_what_is_left(seconds in 0u64..400_000_000_000, nanos in 0u32..1_000_000_000) {
+            let left = Duration::new(seconds, nanos);
+            let text = TimeoutText::new(left);
+            let sent = parse_timeout(text.as_bytes()).unwrap();
+            prop_assert!(sent <= left);
+            let is_cut = left > Duration::from_secs(99_999_999 * 3600);
+            prop_assert!(left - sent <= left / 100_000 || is_cut, "{sent:?} of {left:?}");
+        }
+    }
+}
