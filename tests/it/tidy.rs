@@ -31,7 +31,7 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 14] = [
+const PARSERS: [(&str, &str); 16] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
     ("src/codec/grpc.rs", "grpc_timeout"),
     ("src/codec/request.rs", "request_head"),
@@ -45,6 +45,8 @@ const PARSERS: [(&str, &str); 14] = [
     ("actors/src/registry/servicecenter/wire/frame.rs", "servicecenter_answers"),
     ("actors/src/registry/file/format.rs", "registry_file"),
     ("actors/src/config/yaml.rs", "config_file"),
+    ("actors/src/tls/pem.rs", "pem_file"),
+    ("actors/src/tls/private_key.rs", "pem_file"),
     ("actors/src/config/flatten.rs", "config_file"),
 ];
 
