@@ -23,6 +23,7 @@ mod connection;
 mod date;
 mod field;
 mod first_bytes;
+mod frames;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -45,6 +46,7 @@ pub use body::{Body, Forwarded, Outgoing};
 pub use date::{DateText, imf_fixdate};
 pub use field::{is_trailer, judge_field};
 pub use first_bytes::FirstBytes;
+pub use frames::{FrameFault, FrameWatch};
 pub use framing::Framing;
 pub use head::{Header, HeaderLine, Parse, Span, Version};
 pub use limits::Limits;

@@ -14,6 +14,7 @@ mod fixtures; // the fake service-center behaves as the real one did
 mod grpc; // gRPC through sidecars, with the libraries people use
 mod h2_bridge; // HTTP/2 on either side: bodies, cancellation, repetition, tunnels, shutdown
 mod http; // HTTP/1.1 through the calling sidecar
+mod http2; // HTTP/2, frame by frame
 mod layers; // which room may name which
 mod memory; // short of memory: load is shed, and taken on again
 mod pair; // sidecars that call each other, instances that come and go

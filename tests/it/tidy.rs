@@ -31,20 +31,27 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 14] = [
+const PARSERS: [(&str, &str); 21] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
+    ("src/codec/first_bytes.rs", "connect_prologue"),
     ("src/codec/grpc.rs", "grpc_timeout"),
+    ("src/codec/field.rs", "request_fields"),
+    ("src/codec/frames.rs", "http2_frames"),
     ("src/codec/request.rs", "request_head"),
     ("src/codec/response.rs", "response_head"),
     ("src/codec/chunked.rs", "chunked_body"),
     ("src/codec/trailers.rs", "chunked_body"),
     ("src/codec/body.rs", "split_invariance"),
     ("src/codec/response.rs", "response_sequence"),
+    ("src/proxy/message.rs", "request_fields"),
+    ("src/proxy/text/head.rs", "request_translation"),
     ("src/proxy/forward.rs", "whole_connection"),
     ("actors/src/registry/servicecenter/wire/find.rs", "servicecenter_answers"),
     ("actors/src/registry/servicecenter/wire/frame.rs", "servicecenter_answers"),
     ("actors/src/registry/file/format.rs", "registry_file"),
     ("actors/src/config/yaml.rs", "config_file"),
+    ("actors/src/tls/pem.rs", "pem_file"),
+    ("actors/src/tls/private_key.rs", "pem_file"),
     ("actors/src/config/flatten.rs", "config_file"),
 ];
 

@@ -11,11 +11,15 @@
     reason = "test support"
 )]
 
+mod frames;
 mod grpc;
 pub(crate) mod naive;
+mod prologue;
 mod sequence;
 
+pub use frames::fuzz_http2_frames;
 pub use grpc::fuzz_grpc_timeout;
+pub use prologue::fuzz_connect_prologue;
 pub use sequence::fuzz_response_sequence;
 pub(crate) use sequence::payload_of;
 
@@ -390,8 +394,18 @@ mod tests {
     }
 
     #[test]
+    fn the_seeds_of_connect_prologues_hold() {
+        replay("connect_prologue", fuzz_connect_prologue);
+    }
+
+    #[test]
     fn the_seeds_of_grpc_timeouts_hold() {
         replay("grpc_timeout", fuzz_grpc_timeout);
+    }
+
+    #[test]
+    fn the_seeds_of_http2_frames_hold() {
+        replay("http2_frames", fuzz_http2_frames);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A whole connection, both sides at once, over arbitrary bytes: what the client sends, and what services answer. Panics
-//! if a property does not hold.
+//! if a property does not hold. (`fields` is the same for heads on their way between HTTP/2 and text.)
 //!
 //! No socket, no clock: the pure parts that a connection is made of, put together as it puts them together. Driven by a
 //! fuzz target and by a test that replays its seeds. Not part of the data path, hence free to panic.
@@ -13,10 +13,13 @@
 )]
 
 mod expected;
+mod fields;
 mod play;
 
 use expected::expected;
 use play::{Outcome, play};
+
+pub use fields::{fuzz_request_fields, fuzz_request_translation};
 
 /// Ends what the client sends, and each answer.
 const SEPARATOR: &[u8] = b"\xff\n";

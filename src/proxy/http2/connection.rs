@@ -20,6 +20,7 @@ use tracing::debug;
 use super::limits::{self, GOODBYE};
 use super::session::Session;
 use super::stream;
+use super::watched::{Watch, Watched};
 use crate::net::{self, Deadline, Stream};
 use crate::proxy::connection::{Open, linger};
 
@@ -30,7 +31,8 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
     deadline.arm(net::now() + terms.settings().header_timeout);
     let builder = limits::builder(&terms.settings().limits);
     drop(terms);
-    let handshake = builder.handshake::<_, Bytes>(&stream);
+    let watch = Watch::default();
+    let handshake = builder.handshake::<_, Bytes>(Watched { stream: &stream, watch: &watch });
     let begun = {
         let mut handshake = pin!(handshake);
         poll_fn(|cx| match handshake.as_mut().poll(cx) {
@@ -40,7 +42,8 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
         .await
     };
     let Some(h2) = begun else { return };
-    let mut connection = Connection { h2, session, deadline, open, leaving: false, abused: false };
+    let mut connection =
+        Connection { h2, watch: &watch, session, deadline, open, leaving: false, cut: false };
     connection.rearm(net::now());
     let is_clean = poll_fn(|cx| connection.poll(cx)).await;
     let Connection { deadline, h2, .. } = connection;
@@ -52,22 +55,22 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
 }
 
 struct Connection<'s> {
-    h2: h2::server::Connection<&'s Stream, Bytes>,
+    h2: h2::server::Connection<Watched<'s>, Bytes>,
+    watch: &'s Watch,
     session: Rc<Session>,
     deadline: Deadline,
     open: Open,
     /// A GOAWAY was sent: the connection ends with its last stream.
     leaving: bool,
-    /// The client wastes our time: the connection ends now.
-    abused: bool,
+    /// The client wastes our time or sends what is no frame: the connection ends now.
+    cut: bool,
 }
 
 impl Connection<'_> {
     /// Ready at the end; false if the client may still be sending.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
-        if !self.abused && self.session.is_abused(cx) {
-            self.abused = true;
-            self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        if self.session.is_abused(cx) {
+            self.cut(Reason::ENHANCE_YOUR_CALM);
         }
         if self.open.is_draining(cx) {
             self.leave();
@@ -81,8 +84,13 @@ impl Connection<'_> {
                     debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
                     return Poll::Ready(error.is_io());
                 }
-                Poll::Ready(None) => return Poll::Ready(!self.abused),
+                Poll::Ready(None) => return Poll::Ready(!self.cut),
                 Poll::Pending => {
+                    if let Some(reason) = self.watch.fault()
+                        && self.cut(reason)
+                    {
+                        continue;
+                    }
                     if self.deadline.poll_expired(cx).is_pending() {
                         return Poll::Pending;
                     }
@@ -92,6 +100,16 @@ impl Connection<'_> {
                 }
             }
         }
+    }
+
+    /// Ends it now; false if that has begun already.
+    fn cut(&mut self, reason: Reason) -> bool {
+        if self.cut {
+            return false;
+        }
+        self.cut = true;
+        self.h2.abrupt_shutdown(reason);
+        true
     }
 
     /// Takes no more streams; those under way finish.

@@ -144,6 +144,23 @@ impl Process {
         pages * rustix::param::page_size() as u64
     }
 
+    /// Memory that is the process's own: without the code, which counts once it is first run.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it has ended");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("not status");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("not a number");
+        kilobytes * 1024
+    }
+
+    /// CPU that it has used since it began, in its own code and in the kernel.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it has ended");
+        // The name, in brackets, may contain anything. What follows begins with the third field; utime is the 14th.
+        let fields = stat.rsplit_once(") ").expect("not stat").1.split(' ').skip(11).take(2);
+        let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("not a number")).sum();
+        Duration::from_millis(1000 * ticks / rustix::param::clock_ticks_per_second())
+    }
+
     /// Leaves it only `more` file descriptors beyond those it has.
     pub(crate) fn limit_file_descriptors(&self, more: u64) {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it has ended").count() as u64;

@@ -1,0 +1,166 @@
+//! Frames of HTTP/2 as far as their own bytes tell whether they are sound (RFC 9113 section 6): lengths that a type cannot
+//! have, values that no setting can have, a type that only servers send.
+//!
+//! It follows a client's bytes behind the preface, however they are cut, and says where the first bad frame begins and
+//! with which code the connection has to end. It knows no stream and reads no header block.
+
+/// An error code of HTTP/2 (RFC 9113 section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameFault {
+    /// A frame that a client does not send.
+    Protocol,
+    /// A setting for windows that is beyond the largest window.
+    FlowControl,
+    /// A length that frames of this type cannot have.
+    FrameSize,
+}
+
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+
+/// Bytes before the payload of every frame.
+const HEAD_BYTES: usize = 9;
+/// Bytes of one setting: its name and its value.
+const SETTING_BYTES: usize = 6;
+/// Flag of a SETTINGS frame that only acknowledges.
+const ACK: u8 = 1;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+/// Largest window there can be (RFC 9113 section 6.9.1).
+const WINDOW_MAX: u32 = 0x7fff_ffff;
+
+/// Where in a stream of frames the bytes received so far end.
+#[derive(Debug, Default)]
+pub struct FrameWatch {
+    /// The head of a frame, or a setting, as far as it has come.
+    part: [u8; HEAD_BYTES],
+    have: usize,
+    /// Of the payload of the present frame, what is still to come.
+    left: usize,
+    /// The payload is settings.
+    settings: bool,
+    fault: Option<FrameFault>,
+}
+
+impl FrameWatch {
+    /// Goes on with the bytes that came next. Returns how many of them may be read: all, unless a frame is bad, whose last
+    /// bytes that were looked at are not among them. From then on it is none.
+    pub fn follow(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while self.fault.is_none() && !rest.is_empty() {
+            let taken = self.step(rest);
+            if self.fault.is_none() {
+                rest = rest.get(taken..).unwrap_or_default();
+            }
+        }
+        bytes.len().saturating_sub(rest.len())
+    }
+
+    /// What is wrong with the frame at which it has stopped.
+    #[must_use]
+    pub fn fault(&self) -> Option<FrameFault> {
+        self.fault
+    }
+
+    /// Takes bytes of one part of a frame: its head, a setting, or a payload that nobody looks at.
+    fn step(&mut self, bytes: &[u8]) -> usize {
+        if self.left > 0 && !self.settings {
+            let taken = bytes.len().min(self.left);
+            self.left = self.left.saturating_sub(taken);
+            return taken;
+        }
+        let whole = if self.left > 0 { SETTING_BYTES } else { HEAD_BYTES };
+        let taken = bytes.len().min(whole.saturating_sub(self.have));
+        for (to, from) in self.part.iter_mut().skip(self.have).zip(bytes.iter().take(taken)) {
+            *to = *from;
+        }
+        self.have = self.have.saturating_add(taken);
+        if self.have == whole {
+            self.have = 0;
+            let judged = if self.left > 0 { self.setting() } else { self.head() };
+            self.fault = judged.err();
+        }
+        taken
+    }
+
+    fn head(&mut self) -> Result<(), FrameFault> {
+        let [a, b, c, kind, flags, ..] = self.part;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let is_sound = match kind {
+            PRIORITY => length == 5,
+            RST_STREAM | WINDOW_UPDATE => length == 4,
+            SETTINGS if flags & ACK != 0 => length == 0,
+            SETTINGS => length.is_multiple_of(SETTING_BYTES),
+            PING => length == 8,
+            // RFC 9113 section 8.4: only servers promise.
+            PUSH_PROMISE => return Err(FrameFault::Protocol),
+            _ => true,
+        };
+        (self.left, self.settings) = (length, kind == SETTINGS);
+        if is_sound { Ok(()) } else { Err(FrameFault::FrameSize) }
+    }
+
+    fn setting(&mut self) -> Result<(), FrameFault> {
+        self.left = self.left.saturating_sub(SETTING_BYTES);
+        let [a, b, value @ .., _, _, _] = self.part;
+        if u16::from_be_bytes([a, b]) == INITIAL_WINDOW_SIZE && u32::from_be_bytes(value) > WINDOW_MAX {
+            return Err(FrameFault::FlowControl);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
+        [&[0, 0, length, kind, flags, 0, 0, 0, 0], payload].concat()
+    }
+
+    fn fault(bytes: &[u8]) -> Option<FrameFault> {
+        let mut watch = FrameWatch::default();
+        watch.follow(bytes);
+        watch.fault()
+    }
+
+    #[test]
+    fn lengths_that_a_type_cannot_have_are_found() {
+        for (kind, flags, length) in [
+            (PRIORITY, 0, 4),
+            (RST_STREAM, 0, 5),
+            (SETTINGS, 0, 7),
+            (SETTINGS, ACK, 6),
+            (PING, 0, 7),
+            (WINDOW_UPDATE, 0, 3),
+        ] {
+            let bytes = frame(kind, flags, &vec![0; length]);
+            assert_eq!(fault(&bytes), Some(FrameFault::FrameSize), "type {kind}, {length} bytes");
+        }
+        assert_eq!(fault(&frame(PUSH_PROMISE, 4, &[0; 5])), Some(FrameFault::Protocol));
+    }
+
+    #[test]
+    fn a_window_cannot_begin_beyond_its_bound() {
+        let with = |value: u32| {
+            frame(SETTINGS, 0, &[&[0, 3, 0xff, 0, 0, 0, 0, 4][..], &value.to_be_bytes()].concat())
+        };
+        assert_eq!(fault(&with(WINDOW_MAX)), None);
+        assert_eq!(fault(&with(WINDOW_MAX + 1)), Some(FrameFault::FlowControl));
+    }
+
+    #[test]
+    fn sound_frames_pass_and_nothing_behind_a_bad_one_does() {
+        let sound =
+            [frame(SETTINGS, 0, &[0, 4, 0, 0, 0, 0]), frame(0xbb, 0, b"any"), frame(PING, 0, &[0; 8])]
+                .concat();
+        let all = [sound.clone(), frame(PING, 0, &[0; 9]), sound.clone()].concat();
+        let mut watch = FrameWatch::default();
+        assert_eq!(watch.follow(&all), sound.len());
+        assert_eq!(watch.follow(&sound), 0);
+    }
+}

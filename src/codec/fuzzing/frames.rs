@@ -1,0 +1,53 @@
+//! What a client sends behind the preface of HTTP/2, followed frame by frame.
+
+use super::pieces;
+use crate::codec::{FrameFault, FrameWatch};
+
+/// Arbitrary bytes as frames; the first byte seeds the cuts. How many bytes pass, and what is wrong with the first bad
+/// frame, does not depend on the cuts, and a reader that has all bytes at once comes to the same.
+pub fn fuzz_http2_frames(data: &[u8]) {
+    let [seed, data @ ..] = data else { return };
+    let whole = naive(data);
+    for (step, seed) in [(data.len().max(1), 0), (1, 0), (19, *seed)] {
+        let mut watch = FrameWatch::default();
+        let mut passed = 0;
+        for piece in pieces(data, step, seed) {
+            let taken = watch.follow(piece);
+            assert!(taken == piece.len() || watch.fault().is_some(), "bytes are held back for nothing");
+            passed += taken;
+        }
+        assert_eq!(watch.fault(), whole.map(|(fault, _)| fault), "depends on the cuts");
+        // Bytes of the bad frame may have passed before it was known to be bad: all but the one that told.
+        let told = whole.map_or(data.len() + 1, |(_, told)| told);
+        assert!(passed < told && whole.is_some() || passed == data.len(), "what is bad has passed");
+    }
+}
+
+/// The first bad frame, and how many bytes it takes to know.
+fn naive(data: &[u8]) -> Option<(FrameFault, usize)> {
+    let mut at = 0;
+    while let Some(head) = data.get(at..at + 9) {
+        let length = usize::from(head[0]) * 65536 + usize::from(head[1]) * 256 + usize::from(head[2]);
+        let size = match head[3] {
+            2 => Some(5),
+            3 | 8 => Some(4),
+            4 if head[4] & 1 == 1 => Some(0),
+            5 => return Some((FrameFault::Protocol, at + 9)),
+            6 => Some(8),
+            _ => None,
+        };
+        if size.is_some_and(|size| size != length) || head[3] == 4 && length % 6 != 0 {
+            return Some((FrameFault::FrameSize, at + 9));
+        }
+        let payload = &data[at + 9..data.len().min(at + 9 + length)];
+        if head[3] == 4 {
+            let bad =
+                payload.chunks_exact(6).position(|setting| setting[..2] == [0, 4] && setting[2] & 0x80 != 0);
+            if let Some(bad) = bad {
+                return Some((FrameFault::FlowControl, at + 9 + 6 * (bad + 1)));
+            }
+        }
+        at += 9 + length;
+    }
+    None
+}

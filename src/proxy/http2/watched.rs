@@ -1,0 +1,102 @@
+//! A client's connection as the `h2` crate reads it: a frame that is bad in itself never gets there. The crate would end
+//! the connection for it as well, but with PROTOCOL_ERROR where the protocol has a code that tells more, or only when the
+//! frame is whole.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use h2::Reason;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::codec::{FrameFault, FrameWatch};
+use crate::net::Stream;
+
+/// What comes first on every connection (RFC 9113 section 3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// What a connection's reader and its task both know.
+#[derive(Debug, Default)]
+pub(super) struct Watch(RefCell<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes of the preface that have come.
+    preface: usize,
+    frames: FrameWatch,
+}
+
+/// The connection.
+pub(super) struct Watched<'s> {
+    pub(super) stream: &'s Stream,
+    pub(super) watch: &'s Watch,
+}
+
+impl Watch {
+    /// Why the connection has to end, if it has to. Nothing is read from then on.
+    pub(super) fn fault(&self) -> Option<Reason> {
+        self.0.borrow().frames.fault().map(|fault| match fault {
+            FrameFault::Protocol => Reason::PROTOCOL_ERROR,
+            FrameFault::FlowControl => Reason::FLOW_CONTROL_ERROR,
+            FrameFault::FrameSize => Reason::FRAME_SIZE_ERROR,
+        })
+    }
+
+    /// How many of these bytes, the next to come, may be read.
+    fn follow(&self, bytes: &[u8]) -> usize {
+        let mut state = self.0.borrow_mut();
+        let preface = bytes.len().min(PREFACE_BYTES.saturating_sub(state.preface));
+        state.preface += preface;
+        preface + state.frames.follow(bytes.get(preface..).unwrap_or_default())
+    }
+}
+
+impl AsyncRead for Watched<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // The task of the connection looks for a fault after each poll: nobody has to be woken.
+        if self.watch.fault().is_some() {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let came = buf.filled().get(before..).unwrap_or_default();
+        let passed = self.watch.follow(came);
+        if passed == 0 && !came.is_empty() {
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

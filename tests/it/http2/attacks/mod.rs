@@ -1,0 +1,13 @@
+//! Attacks known from the field, each against a sidecar before a service that speaks HTTP/1.1. Where the connection
+//! has to end, it ends with GOAWAY and a code that tells the client what was wrong.
+
+mod blocks; // header blocks that never end, or become large when read
+mod floods; // frames that cost the peer more than the sender
+mod resets; // streams opened to be given up
+mod slow; // connections that are held and not used
+mod windows; // answers that nobody reads
+
+/// Numbers of streams that a client may open, from the first on.
+fn streams(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|number| 2 * number + 1)
+}

@@ -1,0 +1,133 @@
+//! A sidecar under attack, and what the attack may cost: CPU, memory, requests that reach the service, and nothing at
+//! all for those who attack nobody.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::support::conf::Conf;
+use super::super::support::origin::{Gate, Origin, Reply};
+use super::super::support::process::{Mesher, Start};
+use super::super::support::wait::pause_until;
+use super::client::{Answer, Client};
+
+/// CPU of mesher from the first byte of an attack until it is over.
+const CPU_MAX: Duration = Duration::from_secs(1);
+/// Memory that mesher may need for it at any time.
+const GROWTH_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Requests of it that may reach the service.
+const HITS_MAX: usize = 300;
+/// Time between two requests of the bystander: often enough to meet every attack, and next to no work.
+const BYSTANDER_EVERY: Duration = Duration::from_millis(10);
+
+/// What a service answers on [`LARGE`].
+const LARGE_BYTES: usize = 1024 * 1024;
+/// A path whose answer is far larger than a window.
+pub(crate) const LARGE: &str = "/large";
+/// A path that is not answered before the siege ends.
+pub(crate) const HELD: &str = "/held";
+
+/// A sidecar before a service that speaks HTTP/1.1.
+pub(crate) struct Siege {
+    mesher: Mesher,
+    origin: Origin,
+    gate: Gate,
+}
+
+/// What one who attacks nobody has seen.
+#[derive(Default)]
+struct Bystander {
+    requests: usize,
+    slowest: Duration,
+    memory_max: u64,
+}
+
+impl Siege {
+    /// On the configuration as it ships.
+    pub(crate) fn lay() -> Self {
+        Self::with(|conf| conf)
+    }
+
+    /// On another configuration.
+    pub(crate) fn with(conf: impl FnOnce(Conf) -> Conf) -> Self {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |seen| match seen.request.target.as_str() {
+            LARGE => Reply::ok(vec![b'x'; LARGE_BYTES]),
+            HELD => Reply::ok("at last").held_by(&held),
+            _ => Reply::ok("fine"),
+        });
+        // One shard: the bystander shares it with the attacker.
+        let conf = conf(Conf::sidecar("attacked").set("mesher.yaml", "mesher.shards", 1));
+        let mesher =
+            Start::new(conf).arg(format!("--service-ports=rest:{}", origin.address().port())).ready();
+        Self { mesher, origin, gate }
+    }
+
+    /// Where to attack.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.mesher.conf().incoming
+    }
+
+    /// The service behind.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Attacks, and holds mesher to what that may cost.
+    #[track_caller]
+    pub(crate) fn attack<T>(&self, attack: impl FnOnce(SocketAddr) -> T) -> T {
+        let mut innocent = Client::connect(self.address());
+        assert_fine(innocent.get("/"));
+        let (memory, hits, cpu) =
+            (self.mesher.anonymous_bytes(), self.origin.requests(), self.mesher.cpu_time());
+        let over = AtomicBool::new(false);
+        let (result, bystander) = std::thread::scope(|scope| {
+            let bystander = scope.spawn(|| self.stand_by(&mut innocent, &over));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attack(self.address())));
+            over.store(true, Ordering::SeqCst);
+            (result, bystander.join().expect("the bystander was harmed, see above"))
+        });
+        let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let cpu = self.mesher.cpu_time() - cpu;
+        let growth = bystander.memory_max.saturating_sub(memory);
+        let hits = self.origin.requests() - hits - bystander.requests;
+        let Bystander { requests, slowest, .. } = bystander;
+        println!(
+            "{cpu:?} of CPU, {growth} bytes, {hits} hits; {requests} others, the slowest in {slowest:?}"
+        );
+        assert_fine(Client::connect(self.address()).get("/"));
+        assert!(cpu <= CPU_MAX, "{cpu:?} of CPU");
+        assert!(growth <= GROWTH_BYTES_MAX, "{growth} bytes of memory");
+        assert!(hits <= HITS_MAX, "{hits} requests reached the service");
+        result
+    }
+
+    /// Goes on asking on one connection until the attack is over, and once more.
+    fn stand_by(&self, client: &mut Client, over: &AtomicBool) -> Bystander {
+        let mut seen = Bystander::default();
+        loop {
+            let is_last = over.load(Ordering::SeqCst);
+            let begun = Instant::now();
+            assert_fine(client.get("/"));
+            seen.requests += 1;
+            seen.slowest = seen.slowest.max(begun.elapsed());
+            seen.memory_max = seen.memory_max.max(self.mesher.anonymous_bytes());
+            if is_last {
+                return seen;
+            }
+            pause_until(begun + BYSTANDER_EVERY);
+        }
+    }
+}
+
+impl Drop for Siege {
+    fn drop(&mut self) {
+        self.gate.open();
+    }
+}
+
+#[track_caller]
+fn assert_fine(answer: Answer) {
+    assert_eq!(answer, Answer::Response(200, b"fine".to_vec()));
+}
