@@ -138,7 +138,10 @@ fn library_calls(client: Library, start: impl Fn(Option<Duration>) -> Option<Ser
     let direct = [Way::direct(server.address()), Way::direct(short.address())];
     if std::env::var_os("DIRECT").is_some() {
         let short = ["calls_over_short_connections"];
-        return play_script(client, &[description("to it", &direct[0], &CASES), description("short", &direct[1], &short)]);
+        return play_script(
+            client,
+            &[description("to it", &direct[0], &CASES), description("short", &direct[1], &short)],
+        );
     }
     let mesh = Mesh::start_with(server.address(), &[(SHORT, short.address())], |conf| conf);
     let short = ["calls_over_short_connections"];
@@ -218,8 +221,9 @@ fn tonic_calls(library: Library) {
     let Some(server) = Server::script(library, None) else { return };
     play(&[Way::direct(server.address())], &everything);
     if std::env::var_os("DIRECT").is_none() {
-    let mesh = Mesh::start(server.address());
-    play(&mesh.ways(), &everything);}
+        let mesh = Mesh::start(server.address());
+        play(&mesh.ways(), &everything);
+    }
 }
 
 /// One call of each kind, and each way a call can end.

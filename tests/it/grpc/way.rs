@@ -122,7 +122,7 @@ pub(crate) fn registry(services: &[(&str, SocketAddr)]) -> String {
 
 /// Plays a case on every way to a server.
 #[track_caller]
-pub(crate) fn on_every_way<Fut: Future<Output = ()>>(case: impl Fn(EchoClient) -> Fut) {
+pub(crate) fn on_every_way<Fut: Future<Output = ()>>(case: impl Fn(EchoClient) -> Fut + Sync) {
     on_every_way_to(&EchoServer::start(), case);
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn on_every_way<Fut: Future<Output = ()>>(case: impl Fn(EchoClient) -
 #[track_caller]
 pub(crate) fn on_every_way_to<Fut: Future<Output = ()>>(
     server: &EchoServer,
-    case: impl Fn(EchoClient) -> Fut,
+    case: impl Fn(EchoClient) -> Fut + Sync,
 ) {
     play(&[Way::direct(server.address())], &case);
     if std::env::var_os("DIRECT").is_none() {
@@ -139,13 +139,19 @@ pub(crate) fn on_every_way_to<Fut: Future<Output = ()>>(
     }
 }
 
-/// Plays a case on these ways, one after the other; what it prints names the way that fails.
+/// Plays a case on these ways, all at the same time. A thread that fails has the name of its way.
 #[track_caller]
-pub(crate) fn play<Fut: Future<Output = ()>>(ways: &[Way], case: &impl Fn(EchoClient) -> Fut) {
-    for way in ways {
-        println!("{}", way.name);
-        run(async { case(EchoClient::new(way)).await });
-    }
+pub(crate) fn play<Fut: Future<Output = ()>>(ways: &[Way], case: &(impl Fn(EchoClient) -> Fut + Sync)) {
+    let failed: Vec<&str> = std::thread::scope(|scope| {
+        let start = |way: &Way| {
+            let (name, way) = (way.name.to_owned(), way.clone());
+            let play = move || run(async { case(EchoClient::new(&way)).await });
+            std::thread::Builder::new().name(name).spawn_scoped(scope, play).expect("no thread")
+        };
+        let runs: Vec<_> = ways.iter().map(|way| (way.name, start(way))).collect();
+        runs.into_iter().filter_map(|(name, run)| run.join().is_err().then_some(name)).collect()
+    });
+    assert!(failed.is_empty(), "failed by {failed:?}, see above");
 }
 
 /// Runs a client. One that takes too long hangs.
