@@ -142,6 +142,24 @@ impl Body {
         }
     }
 
+    /// Takes what belongs to the body from the front of `piece` and hands on its payload and its trailers: for a
+    /// receiver that has a framing of its own. Returns how many bytes of the piece belong to the body. A reject is final;
+    /// what was handed on before it is sound.
+    pub fn unframe(
+        &mut self,
+        piece: &[u8],
+        data: impl FnMut(&[u8]),
+        trailer: impl FnMut(&[u8], &[u8]),
+    ) -> Result<usize, Reject> {
+        let mut sink = Unframe { piece, data, trailer, drops_trailers: self.drops_trailers };
+        let is_chunked = matches!(self.follow, Follow::Chunked(_));
+        let taken = self.follow(piece, &mut sink)?;
+        if !is_chunked && taken > 0 {
+            (sink.data)(piece.get(..taken).unwrap_or_default());
+        }
+        Ok(taken)
+    }
+
     /// True once nothing more belongs to the body. A body until close is done by
     /// [`at_end_of_input`](Self::at_end_of_input) only.
     pub fn is_done(&self) -> bool {
@@ -227,6 +245,30 @@ impl Sink for Ignore {
     fn data(&mut self, _: usize, _: usize) {}
     fn line_end(&mut self, _: usize) {}
     fn trailer(&mut self, _: &[u8], _: &[u8], _: usize) {}
+}
+
+/// For a receiver that has a framing of its own.
+struct Unframe<'a, D, T> {
+    piece: &'a [u8],
+    data: D,
+    trailer: T,
+    drops_trailers: bool,
+}
+
+impl<D: FnMut(&[u8]), T: FnMut(&[u8], &[u8])> Sink for Unframe<'_, D, T> {
+    fn size(&mut self, _: u64, _: bool, _: usize) {}
+
+    fn data(&mut self, start: usize, end: usize) {
+        (self.data)(self.piece.get(start..end).unwrap_or_default());
+    }
+
+    fn line_end(&mut self, _: usize) {}
+
+    fn trailer(&mut self, name: &[u8], value: &[u8], _: usize) {
+        if !self.drops_trailers {
+            (self.trailer)(name, value);
+        }
+    }
 }
 
 /// Sends a piece on as it is for as long as it may, and from then on writes it anew.

@@ -1,5 +1,5 @@
-//! HTTP/1.1 as bytes (RFC 9110, RFC 9112): heads, framing, bodies, and the writer of what is forwarded. And the fields
-//! that gRPC adds to HTTP/2 ([`grpc`]).
+//! HTTP/1.1 as bytes (RFC 9110, RFC 9112): heads, framing, bodies, and the writer of what is forwarded; the same rules for
+//! single fields and targets that HTTP/2 delivers already taken apart; and the fields that gRPC adds to HTTP/2 ([`grpc`]).
 //!
 //! Pure: no I/O, no clock, no randomness, and nothing of the rest of mesher. The connection driver appends bytes,
 //! asks whether a head is complete, follows the body piece by piece, and writes heads anew for the next hop.
@@ -21,6 +21,7 @@ mod bytes;
 mod chunked;
 mod connection;
 mod date;
+mod field;
 mod first_bytes;
 mod framing;
 #[doc(hidden)]
@@ -42,6 +43,7 @@ pub mod write;
 pub use authority::Authority;
 pub use body::{Body, Forwarded, Outgoing};
 pub use date::{DateText, imf_fixdate};
+pub use field::{is_trailer, judge_field};
 pub use first_bytes::FirstBytes;
 pub use framing::Framing;
 pub use head::{Header, HeaderLine, Parse, Span, Version};

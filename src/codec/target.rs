@@ -24,6 +24,20 @@ pub enum Target<'b> {
     Asterisk,
 }
 
+impl<'b> Target<'b> {
+    /// Reads a `:path`: the origin form, or `*` of OPTIONS (RFC 9113 section 8.3.1).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_path(method: &[u8], path: &'b [u8]) -> Result<Self, &'static str> {
+        match Form::read(method, path).map_err(|fault| fault.why)? {
+            Form::Origin => Ok(Self::Origin(path)),
+            Form::Asterisk => Ok(Self::Asterisk),
+            Form::Absolute { .. } | Form::Authority => Err("path does not begin with a slash"),
+        }
+    }
+}
+
 /// The form of a target and where its parts end, as offsets in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Form {
@@ -162,6 +176,17 @@ mod tests {
         let form = Form::read(b"GET", b"http://a?b").unwrap();
         assert_eq!(form.missing_slash(b"http://a?b"), Some(8));
         assert_eq!(form.missing_slash(b"http://a/?b"), None);
+    }
+
+    #[test]
+    fn a_path_is_a_path_and_nothing_else() {
+        assert_eq!(Target::of_path(b"GET", b"/a?b"), Ok(Target::Origin(b"/a?b")));
+        assert_eq!(Target::of_path(b"OPTIONS", b"*"), Ok(Target::Asterisk));
+        for (method, path) in
+            [("GET", "*"), ("GET", "http://a/b"), ("GET", "a"), ("GET", "/a b"), ("GET", "")]
+        {
+            assert!(Target::of_path(method.as_bytes(), path.as_bytes()).is_err(), "{method} {path}");
+        }
     }
 
     #[test]

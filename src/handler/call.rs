@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mesher_actors::snapshot::Failure;
+use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::{Directory, Target};
 use crate::balance::Tried;
@@ -12,7 +12,11 @@ use crate::balance::Tried;
 pub struct Call {
     /// The service, as it was when the request found it; known from the start on the way in.
     pub target: Option<Rc<Target>>,
-    /// Endpoints of the target that were tried, the current one last.
+    /// What the request is: decides which endpoints of the target may be called.
+    pub protocol: Protocol,
+    /// Index of the first of those.
+    pub first: usize,
+    /// Those that were tried, counted from the first, the current one last.
     pub tried: Tried,
     /// The current attempt has an endpoint.
     pub chosen: bool,
@@ -22,7 +26,7 @@ impl Call {
     /// Index of the endpoint of the current attempt.
     #[must_use]
     pub fn endpoint(&self) -> Option<usize> {
-        if self.chosen { self.tried.last() } else { None }
+        if self.chosen { Some(self.first + self.tried.last()?) } else { None }
     }
 }
 

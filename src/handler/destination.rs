@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use mesher_actors::snapshot::Failure;
+use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::Reply;
 
@@ -50,17 +50,27 @@ pub fn outgoing(authority: Option<&[u8]>, own: SocketAddr) -> Result<Destination
     Ok(Destination { service, port })
 }
 
+/// A port of the local service and what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalPort {
+    /// Number.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
 /// Which local ports requests from outside may reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalPorts {
-    /// Ports of `--service-ports`, the first of them the default; empty if none are configured.
-    pub configured: Vec<u16>,
+    /// Ports of `--service-ports`, the first of each protocol its default; empty if none are configured.
+    pub configured: Vec<LocalPort>,
     /// Ports that mesher itself listens on: never a service's.
     pub own: Vec<u16>,
 }
 
 impl LocalPorts {
-    /// The local port that a request from outside is for, by its `X-Forwarded-Port`.
+    /// The local port that a request from outside is for, by its `X-Forwarded-Port`, the protocol that its listener is
+    /// for, and whether it is a call of gRPC, which is never sent as HTTP/1.
     ///
     /// Where service ports are configured, the header may name only one of them: anything else would let any peer
     /// reach any port of the loopback interface. Where none are, it is followed as Mesher's manual says, but never
@@ -68,33 +78,48 @@ impl LocalPorts {
     ///
     /// # Errors
     /// The reply to give if no port is known or the one named is out of bounds.
-    pub fn resolve(&self, forwarded: Option<&[u8]>) -> Result<u16, Reply> {
-        let named = match forwarded {
-            None | Some(b"") => None,
-            Some(digits) => match number(digits) {
-                Some(port) => Some(port),
-                None => return Err(bad("X-Forwarded-Port is not a port")),
-            },
+    pub fn resolve(
+        &self,
+        forwarded: Option<&[u8]>,
+        listener: Protocol,
+        is_grpc: bool,
+    ) -> Result<LocalPort, Reply> {
+        let wanted = if is_grpc { Protocol::Grpc } else { listener };
+        let Some(digits) = forwarded.filter(|digits| !digits.is_empty()) else {
+            return self.default_port(wanted, is_grpc);
         };
-        match (named, self.configured.first()) {
-            (None, Some(default)) => Ok(*default),
-            (Some(port), Some(_)) if self.configured.contains(&port) => Ok(port),
-            (Some(port), Some(_)) => Err(Reply::new(
+        let port = number(digits).ok_or_else(|| bad("X-Forwarded-Port is not a port"))?;
+        if self.configured.is_empty() {
+            if port != 0 && !self.own.contains(&port) {
+                return Ok(LocalPort { port, protocol: wanted });
+            }
+            let detail = format!("X-Forwarded-Port {port} is no port of a local service");
+            return Err(Reply::new(Failure::NoRoute, detail));
+        }
+        let named = || self.configured.iter().filter(|known| known.port == port);
+        match named().find(|known| known.protocol == wanted).or_else(|| named().next()) {
+            Some(_) if is_grpc => Ok(LocalPort { port, protocol: Protocol::Grpc }),
+            Some(known) => Ok(*known),
+            None => Err(Reply::new(
                 Failure::NoRoute,
                 format!(
                     "X-Forwarded-Port {port} is not one of the service ports (--service-ports or SERVICE_PORTS)"
                 ),
             )),
-            (Some(port), None) if port != 0 && !self.own.contains(&port) => Ok(port),
-            (Some(port), None) => Err(Reply::new(
-                Failure::NoRoute,
-                format!("X-Forwarded-Port {port} is no port of a local service"),
-            )),
-            (None, None) => Err(Reply::new(
-                Failure::NoRoute,
-                "the local service's port is not known: start mesher with --service-ports=rest:PORT or SERVICE_PORTS",
-            )),
         }
+    }
+
+    fn default_port(&self, wanted: Protocol, is_grpc: bool) -> Result<LocalPort, Reply> {
+        let fitting = self.configured.iter().find(|known| known.protocol == wanted);
+        let any = self.configured.first().filter(|_| !is_grpc);
+        fitting.or(any).copied().ok_or_else(|| {
+            let why = if is_grpc {
+                "the local service's port for gRPC is not known: start mesher with --service-ports=grpc:PORT or SERVICE_PORTS"
+            } else {
+                "the local service's port is not known: start mesher with --service-ports=rest:PORT or SERVICE_PORTS"
+            };
+            Reply::new(Failure::NoRoute, why)
+        })
     }
 }
 
@@ -179,22 +204,58 @@ mod tests {
         assert!(outgoing(Some("a".repeat(SERVICE_NAME_MAX + 1).as_bytes()), own()).is_err());
     }
 
+    fn ports(configured: &[(u16, Protocol)], own: &[u16]) -> LocalPorts {
+        let configured = configured.iter().map(|&(port, protocol)| LocalPort { port, protocol }).collect();
+        LocalPorts { configured, own: own.to_vec() }
+    }
+
+    fn resolved(
+        ports: &LocalPorts,
+        forwarded: Option<&[u8]>,
+        listener: Protocol,
+        is_grpc: bool,
+    ) -> (u16, Protocol) {
+        let found = ports.resolve(forwarded, listener, is_grpc).unwrap();
+        (found.port, found.protocol)
+    }
+
     #[test]
     fn a_forwarded_port_may_only_name_a_configured_one() {
-        let ports = LocalPorts { configured: vec![8080, 9090], own: vec![30101] };
-        assert_eq!(ports.resolve(None).ok(), Some(8080));
-        assert_eq!(ports.resolve(Some(b"9090")).ok(), Some(9090));
-        assert_eq!(ports.resolve(Some(b"22")).unwrap_err().failure, Failure::NoRoute);
+        let ports = ports(&[(8080, Protocol::Rest), (9090, Protocol::Rest)], &[30101]);
+        assert_eq!(resolved(&ports, None, Protocol::Rest, false), (8080, Protocol::Rest));
+        assert_eq!(resolved(&ports, Some(b"9090"), Protocol::Rest, false), (9090, Protocol::Rest));
+        let refused = ports.resolve(Some(b"22"), Protocol::Rest, false).unwrap_err();
+        assert_eq!(refused.failure, Failure::NoRoute);
     }
 
     #[test]
     fn without_configured_ports_the_forwarded_one_is_followed_but_never_to_mesher() {
-        let ports = LocalPorts { configured: vec![], own: vec![30101, 30102] };
-        assert_eq!(ports.resolve(Some(b"8080")).ok(), Some(8080));
+        let ports = ports(&[], &[30101, 30102]);
+        assert_eq!(resolved(&ports, Some(b"8080"), Protocol::Rest, false), (8080, Protocol::Rest));
+        assert_eq!(resolved(&ports, Some(b"8080"), Protocol::Rest, true), (8080, Protocol::Grpc));
         for refused in [&b"30101"[..], b"30102", b"0"] {
-            assert_eq!(ports.resolve(Some(refused)).unwrap_err().failure, Failure::NoRoute);
+            let reply = ports.resolve(Some(refused), Protocol::Rest, false).unwrap_err();
+            assert_eq!(reply.failure, Failure::NoRoute);
         }
-        assert!(ports.resolve(None).unwrap_err().detail.contains("--service-ports"));
+        assert!(ports.resolve(None, Protocol::Rest, false).unwrap_err().detail.contains("--service-ports"));
+    }
+
+    #[test]
+    fn a_call_of_grpc_and_the_listener_for_it_have_a_default_of_their_own() {
+        let both = ports(&[(8080, Protocol::Rest), (9000, Protocol::Grpc)], &[]);
+        assert_eq!(resolved(&both, None, Protocol::Rest, false), (8080, Protocol::Rest));
+        assert_eq!(resolved(&both, None, Protocol::Rest, true), (9000, Protocol::Grpc));
+        assert_eq!(resolved(&both, None, Protocol::Grpc, false), (9000, Protocol::Grpc));
+        assert_eq!(resolved(&both, Some(b"9000"), Protocol::Rest, false), (9000, Protocol::Grpc));
+        assert_eq!(resolved(&both, Some(b"8080"), Protocol::Grpc, true), (8080, Protocol::Grpc));
+    }
+
+    #[test]
+    fn a_call_of_grpc_needs_a_port_for_it_and_other_requests_take_any() {
+        let rest_only = ports(&[(8080, Protocol::Rest)], &[]);
+        let reply = rest_only.resolve(None, Protocol::Grpc, true).unwrap_err();
+        assert!(reply.failure == Failure::NoRoute && reply.detail.contains("grpc:PORT"), "{}", reply.detail);
+        assert_eq!(resolved(&rest_only, None, Protocol::Grpc, false), (8080, Protocol::Rest));
     }
 
     proptest! {
@@ -203,7 +264,7 @@ mod tests {
             if let Ok(destination) = outgoing(Some(&authority), own()) {
                 prop_assert!(destination.service.bytes().all(is_name_byte));
             }
-            let _ = LocalPorts { configured: vec![], own: vec![] }.resolve(Some(&forwarded));
+            let _ = LocalPorts { configured: vec![], own: vec![] }.resolve(Some(&forwarded), Protocol::Rest, false);
         }
     }
 }

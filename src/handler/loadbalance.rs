@@ -1,6 +1,6 @@
 //! `loadbalance`: chooses an endpoint, and another one when the first cannot be reached.
 
-use mesher_actors::snapshot::Failure;
+use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::{After, Call, Fault, Handler, Invocation, Next, Reply, Target};
 
@@ -24,28 +24,34 @@ impl Handler for LoadBalance {
                 "the handler chain has `loadbalance` without `router` before it; see servicecomb.handler.chain.Consumer.outgoing",
             ));
         };
-        let count = target.service.endpoints.len();
-        match target.balancer.borrow_mut().pick(count, &call.tried, invocation.random) {
+        let callable = target.service.callable(call.protocol);
+        match target.balancer.borrow_mut().pick(callable.len(), &call.tried, invocation.random) {
             Some(index) => {
+                call.first = callable.start;
                 call.tried.add(index);
                 call.chosen = true;
                 Next::Next
             }
-            None => Next::Reply(Reply::new(Failure::NoHealthyInstance, nothing_to_call(target))),
+            None => {
+                Next::Reply(Reply::new(Failure::NoHealthyInstance, nothing_to_call(target, call.protocol)))
+            }
         }
     }
 
     /// Another instance gets the request if it may be repeated.
     fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
-        let untried = call.target.as_ref().is_some_and(|t| t.service.endpoints.len() > call.tried.count());
+        let callable = call.target.as_ref().map_or(0, |target| target.service.callable(call.protocol).len());
+        let untried = callable > call.tried.count();
         if fault.repeatable && untried && !call.tried.is_full() { After::Retry } else { After::Next }
     }
 }
 
-fn nothing_to_call(target: &Target) -> String {
+fn nothing_to_call(target: &Target, protocol: Protocol) -> String {
     let service = &target.service;
     if service.instances_total == 0 {
         format!("service \"{}\" has no instance", service.name)
+    } else if protocol == Protocol::Grpc && !service.endpoints.is_empty() {
+        format!("no instance of \"{}\" has a grpc:// address", service.name)
     } else if !service.tls_endpoints.is_empty() {
         format!(
             "the instances of \"{}\" speak TLS only; use https and CONNECT, mesher does not add TLS yet",

@@ -12,7 +12,7 @@
 //!
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
-//! `listener`, `deadline`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
@@ -26,6 +26,7 @@ mod driver;
 mod epoll;
 mod handover;
 mod listener;
+mod outstanding;
 mod polling;
 mod preflight;
 mod queue;
@@ -49,6 +50,7 @@ pub use deadline::Deadline;
 pub use driver::{Driver, DriverChoice};
 pub use handover::{HANDED_OVER_MAX, hand_over, stdin_socket, take_over};
 pub use listener::{Listener, bind};
+pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};
 pub use shard::{now, panics, spawn, turns, yield_now};
@@ -57,4 +59,4 @@ pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Sleep, sleep};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,5 @@
-//! A downstream connection: requests one after the other, from the first byte to the last.
+//! A downstream connection: finds out what it speaks, and carries the requests of HTTP/1 one after the other, from the first
+//! byte to the last. HTTP/2, at the beginning or inside a tunnel, is handed over to [`http2`].
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -11,6 +12,7 @@ use mesher_actors::snapshot::Failure;
 use super::context::{Context, Ingress};
 use super::drain::Seat;
 use super::exchange::{self, After};
+use super::http2::{self, Session};
 use super::reply::Wanted;
 use super::terms::Terms;
 use super::tunnel::{self, Tunnel};
@@ -26,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// ago is about to send, and what it sends may be something that must not be repeated elsewhere.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
+/// How requests come that are not secured.
+const SCHEME: &str = "http";
+
 /// A client's connection and what goes with it for its whole life.
 pub struct Downstream {
     /// The socket.
@@ -38,11 +43,20 @@ pub struct Downstream {
     pub ingress: Rc<Ingress>,
     /// Its shard.
     pub ctx: Rc<Context>,
+    /// Counts it, and is what a shutdown wakes it by.
+    open: Open,
     /// Those of the request that is being carried, or came last.
     terms: RefCell<Rc<Terms>>,
     tunnel: OnceCell<Tunnel>,
-    seat: Option<Seat>,
+    /// Nothing was read yet, of the connection or of the tunnel that it has become: what comes may be another protocol.
+    fresh: Cell<bool>,
     first_request: Cell<FirstRequest>,
+}
+
+/// A connection's place among those open: counted, and known to the shutdown, for as long as this lives.
+pub(super) struct Open {
+    ctx: Rc<Context>,
+    seat: Option<Seat>,
 }
 
 /// What is known of the first request of a connection.
@@ -59,20 +73,22 @@ enum Arrival {
     Request(Box<RequestHead>),
     /// TLS, inside a tunnel.
     Tls(Box<RequestHead>),
+    /// The preface of HTTP/2.
+    Http2(Box<RequestHead>),
     Refused(Reply),
     Ended,
 }
 
 /// Serves a connection to its end. It counts as open from this call on, not from the first poll.
 pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
-    ctx.stats.downstream_open.add(1);
     let down = Downstream {
         peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
+        open: Open::new(&ctx),
         terms: RefCell::new(ctx.terms()),
         tunnel: OnceCell::new(),
-        seat: Some(ctx.drain.enter()),
+        fresh: Cell::new(true),
         first_request: Cell::new(FirstRequest::Awaited),
         ingress,
         ctx,
@@ -90,6 +106,7 @@ async fn requests(down: Downstream) {
                 }
                 return down.ctx.spare.put_request(head);
             }
+            Arrival::Http2(head) => return down.hand_over(head),
             Arrival::Request(mut head) => {
                 let after = exchange::carry(&down, &mut head, net::now()).await;
                 if after == After::Keep {
@@ -101,7 +118,7 @@ async fn requests(down: Downstream) {
                 let unread = !head.rest().is_empty() || head.keep_alive() && down.stream.is_stale();
                 down.ctx.spare.put_request(head);
                 if unread || after == After::Linger {
-                    down.linger().await;
+                    linger(&down.stream, &down.deadline).await;
                 }
                 return;
             }
@@ -112,7 +129,7 @@ async fn requests(down: Downstream) {
                     Duration::ZERO,
                 );
                 exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
-                return down.linger().await;
+                return linger(&down.stream, &down.deadline).await;
             }
             Arrival::Ended => return,
         }
@@ -128,6 +145,16 @@ impl Downstream {
     /// A request begins: the terms of now are its own.
     fn begin(&self) {
         self.terms.replace(self.ctx.terms());
+        self.first_request.set(FirstRequest::Came);
+    }
+
+    /// From here on the connection is HTTP/2's: a task of its own has it, so that one of HTTP/1 stays small.
+    fn hand_over(self, mut head: Box<RequestHead>) {
+        let Self { stream, peer, ingress, ctx, open, tunnel, .. } = self;
+        stream.unread(std::mem::take(head.buffer()));
+        ctx.spare.put_request(head);
+        let session = Session::new((ctx, ingress), &peer, SCHEME, tunnel.into_inner());
+        net::spawn(http2::serve(stream, open, session));
     }
 
     /// The head of a request that has begun is to be whole in time.
@@ -142,6 +169,7 @@ impl Downstream {
 
     /// From now on requests that name no service are for this one. False if there is a tunnel already.
     pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
+        self.fresh.set(true);
         self.tunnel.set(tunnel).is_ok()
     }
 
@@ -175,6 +203,7 @@ impl Downstream {
         match (arrived, head) {
             (Arrived::Whole, Some(head)) => Arrival::Request(head),
             (Arrived::Tls, Some(head)) => Arrival::Tls(head),
+            (Arrived::Http2, Some(head)) => Arrival::Http2(head),
             (Arrived::Refused(reply), _) => Arrival::Refused(reply),
             (_, _) => Arrival::Ended,
         }
@@ -182,13 +211,22 @@ impl Downstream {
 
     /// What the bytes of a request head amount to; nothing yet while more are needed.
     fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
-        if self.tunnel().is_some() && FirstBytes::of(head.buffer()) == FirstBytes::Tls {
-            return Some(Arrived::Tls);
-        }
         match head.parse(&self.terms.borrow().settings().limits) {
-            Ok(Parse::Complete) => Some(Arrived::Whole),
+            Ok(Parse::Complete) => {
+                self.fresh.set(false);
+                Some(Arrived::Whole)
+            }
             Ok(Parse::Incomplete) => None,
             Err(reject) => {
+                // No other protocol can begin like a request, so it is asked for only here.
+                if self.fresh.get() {
+                    match FirstBytes::of(head.buffer()) {
+                        FirstBytes::Http2 => return Some(Arrived::Http2),
+                        FirstBytes::Undecided => return None,
+                        FirstBytes::Tls if self.tunnel().is_some() => return Some(Arrived::Tls),
+                        FirstBytes::Tls | FirstBytes::Http1 => {}
+                    }
+                }
                 let detail = format!("{} (byte {})", reject.why, reject.at);
                 Some(Arrived::Refused(Reply::with_status(
                     Failure::ClientProtocolError,
@@ -242,7 +280,7 @@ impl Downstream {
 
     /// True if the connection is to end since the shard closes and no request is on its way.
     fn ends_idle(&self, cx: &TaskContext<'_>) -> bool {
-        if !self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx)) {
+        if !self.open.is_closing(cx) {
             return false;
         }
         if self.first_request.get() == FirstRequest::Awaited {
@@ -251,32 +289,50 @@ impl Downstream {
         }
         self.first_request.get() == FirstRequest::Came
     }
+}
 
-    /// Lets the client read the last reply before the connection is closed.
-    async fn linger(&self) {
-        self.stream.shutdown_write();
-        self.deadline.arm(net::now() + LINGER);
-        poll_fn(|cx| {
-            loop {
-                match with_scratch(|scratch| self.stream.poll_read(cx, scratch)) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => return self.deadline.poll_expired(cx),
-                }
+/// Lets the client read what was sent last before the connection is closed.
+pub(super) async fn linger(stream: &Stream, deadline: &Deadline) {
+    stream.shutdown_write();
+    deadline.arm(net::now() + LINGER);
+    poll_fn(|cx| {
+        loop {
+            match with_scratch(|scratch| stream.poll_read(cx, scratch)) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return deadline.poll_expired(cx),
             }
-        })
-        .await;
-    }
+        }
+    })
+    .await;
 }
 
 enum Arrived {
     Whole,
     Tls,
+    Http2,
     Refused(Reply),
     End,
 }
 
-impl Drop for Downstream {
+impl Open {
+    fn new(ctx: &Rc<Context>) -> Self {
+        ctx.stats.downstream_open.add(1);
+        Self { ctx: ctx.clone(), seat: Some(ctx.drain.enter()) }
+    }
+
+    /// True once the shard takes on nothing new; otherwise the task is woken when that changes.
+    fn is_closing(&self, cx: &TaskContext<'_>) -> bool {
+        self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx))
+    }
+
+    /// True once connections are not kept any more; otherwise the task is woken when that changes.
+    pub(super) fn is_draining(&self, cx: &TaskContext<'_>) -> bool {
+        self.is_closing(cx) || !self.ctx.drain.keeps_connections()
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
         self.ctx.stats.downstream_open.sub(1);
         if let Some(seat) = self.seat.take() {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 
 use super::dates::Dates;
@@ -30,6 +32,9 @@ pub struct Ingress {
     pub direction: Direction,
     /// Address of the listener.
     pub address: SocketAddr,
+    /// What the listener is for: which port of the local service a request is for that names none, unless it says itself
+    /// what it is.
+    pub protocol: Protocol,
 }
 
 /// One shard as its connections see it.
@@ -47,6 +52,8 @@ pub struct Context {
     pub drain: Drain,
     /// What is told to upstreams about the caller.
     pub source: SourceContext,
+    /// The same for a request that has no context, as the value of a field.
+    pub source_alone: HeaderValue,
     /// Numbers of the shard.
     pub stats: Arc<ShardStats>,
     /// Where requests of each direction are counted that found no target.

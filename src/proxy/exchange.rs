@@ -14,23 +14,29 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mesher_actors::snapshot::Failure;
-use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
+use http::HeaderValue;
+use mesher_actors::snapshot::stats::Direction;
+use mesher_actors::snapshot::{Failure, Protocol};
 
+use super::account::{self, InFlight};
+use super::attempts::{self, Attempts};
 use super::connection::Downstream;
 use super::context::Context;
 use super::download::Download;
 use super::forward::{self, Additions, Delivery};
+use super::grpc;
+use super::message::{self, Marks};
 use super::reply::{self, Wanted};
-use super::route::{decide, route};
+use super::route::{Crossing, Wish, retry, route};
+use super::terms::Terms;
+use super::text::{RequestBody, TextClient, request_of};
 use super::transfer::{Broken, Transfer};
 use super::tunnel::{self, Tunnel};
 use super::upload::{self, Upload};
-use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
+use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, Target, write};
 use crate::handler::destination;
 use crate::handler::{Call, Fault, PoolId, Reply};
 use crate::net;
@@ -76,13 +82,14 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let _in_flight = InFlight::new(&ctx.stats);
     let mut call = Call::default();
     let wishes = Wishes::of(head);
-    let end = if ctx.stats.requests_in_flight.value() > down.terms().settings().requests_max {
+    let terms = down.terms();
+    let end = if ctx.stats.requests_in_flight.value() > terms.settings().requests_max {
         End::Reply(Reply::new(
             Failure::Overloaded,
             "as many requests as allowed are in flight (mesher.limit.requests)",
         ))
     } else {
-        Exchange { down, ctx, head, wishes, call: &mut call }.run().await
+        Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),
@@ -101,26 +108,8 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
             (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }
     };
-    let series = series(ctx, down.ingress.direction, &call);
-    series.retries.add(call.tried.count().saturating_sub(1) as u64);
-    series.record(status, failure, net::now().saturating_duration_since(started));
+    account::finish(ctx, down.ingress.direction, &call, (status, failure), started);
     after
-}
-
-/// Counts a request while it is carried, a panic in the middle included.
-struct InFlight<'a>(&'a ShardStats);
-
-impl<'a> InFlight<'a> {
-    fn new(stats: &'a ShardStats) -> Self {
-        stats.requests_in_flight.add(1);
-        Self(stats)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.requests_in_flight.sub(1);
-    }
 }
 
 impl Wishes {
@@ -143,10 +132,6 @@ impl Wishes {
             idempotent: is_idempotent(head.method()),
         }
     }
-}
-
-fn series<'a>(ctx: &'a Context, direction: Direction, call: &'a Call) -> &'a Arc<Series> {
-    call.target.as_ref().map_or_else(|| ctx.unrouted(direction), |target| &target.series)
 }
 
 /// RFC 9110 section 9.2.2.
@@ -202,14 +187,16 @@ fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
 struct Exchange<'a> {
     down: &'a Downstream,
     ctx: &'a Rc<Context>,
+    terms: &'a Terms,
     head: &'a mut RequestHead,
     wishes: Wishes,
     call: &'a mut Call,
+    started: Instant,
 }
 
 impl Exchange<'_> {
     async fn run(&mut self) -> End {
-        let routed = route(self.down, self.head, self.call).await;
+        let routed = self.route().await;
         if self.wishes.kind == RequestKind::Connect {
             return self.connect(routed.err()).await;
         }
@@ -217,6 +204,9 @@ impl Exchange<'_> {
             Ok(port) => port,
             Err(reply) => return End::Reply(reply),
         };
+        if self.protocol() == Protocol::Grpc {
+            return self.over_http2(port).await;
+        }
         let mut upload = match self.prepare(port) {
             Ok(upload) => upload,
             Err(reply) => return End::Reply(reply),
@@ -228,6 +218,77 @@ impl Exchange<'_> {
         self.ctx.spare.put_response(response);
         self.ctx.spare.put_buffer(upload.into_buffer());
         end
+    }
+
+    /// Finds the target. Returns the port that the caller named.
+    async fn route(&mut self) -> Result<Option<u16>, Reply> {
+        let names_service = matches!(self.head.target_form(), Target::Absolute { .. } | Target::Authority(_));
+        let wish = Wish {
+            tunnel: self.down.tunnel().filter(|_| !names_service),
+            authority: self.head.authority(),
+            forwarded_port: self.head.header(Known::XForwardedPort),
+            hops_left: forward::hops_left(self.head),
+            is_grpc: false,
+        };
+        let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+        route(crossing, wish, self.call).await
+    }
+
+    /// What the endpoint speaks.
+    fn protocol(&self) -> Protocol {
+        let target = self.call.target.as_ref();
+        let endpoint = self.call.endpoint().and_then(|index| target?.service.endpoints.get(index));
+        endpoint.map_or(Protocol::Rest, |endpoint| endpoint.protocol)
+    }
+
+    /// Carries the request to an endpoint that speaks HTTP/2.
+    async fn over_http2(&mut self, port: Option<u16>) -> End {
+        let Wishes { delivery, kind, .. } = self.wishes;
+        let host = self.endpoint().map(|(address, _)| address.to_string()).unwrap_or_default();
+        let has_body = self.head.framing().has_content();
+        let authority = self.head.authority().unwrap_or(host.as_bytes());
+        let mut parts = match request_of(self.head, authority) {
+            Ok(parts) => parts,
+            Err(why) => return End::Reply(Reply::new(Failure::ClientProtocolError, why)),
+        };
+        let traits = match message::judge(&mut parts, &self.terms.settings().limits, has_body) {
+            Ok(traits) => traits,
+            Err(reply) => return End::Reply(reply),
+        };
+        let peer = HeaderValue::from_str(&self.down.peer).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let marks = Marks {
+            direction: self.down.ingress.direction,
+            peer: &peer,
+            scheme: "http",
+            port,
+            source: &self.ctx.source,
+            source_alone: &self.ctx.source_alone,
+        };
+        message::prepare(&mut parts, traits, &marks);
+        let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+        let until = grpc::deadline(&parts.headers, self.started);
+        let patience = attempts::patience(crossing, self.call, until);
+        let mut client =
+            TextClient::new(self.down, self.ctx.spare.buffer(), delivery, kind == RequestKind::Head);
+        let mut body = RequestBody::new(&self.down.stream, self.head);
+        let deadline = &self.down.deadline;
+        let attempts = Attempts { crossing, call: self.call, deadline, patience, has_body };
+        let end = attempts.run(parts, &mut body, &mut client).await;
+        let keep = client.keeps_connection(body.is_whole());
+        self.ctx.spare.put_buffer(client.into_buffer());
+        match end {
+            attempts::End::Delivered { passed, whole: true } => {
+                End::Delivered { status: passed.status, keep }
+            }
+            attempts::End::Delivered { passed, whole: false } => {
+                End::DeliveredEarly { status: passed.status }
+            }
+            attempts::End::Reply(reply) => End::Reply(reply),
+            attempts::End::Cut { passed, failure, .. } => self.cut(passed.status, failure),
+            attempts::End::ClientGone { passed } => {
+                End::Cut { status: passed.status, failure: Failure::ClientGone }
+            }
+        }
     }
 
     /// Opens a tunnel to the service; what comes through it is looked at when it comes. `refused` is what the chain
@@ -314,12 +375,8 @@ impl Exchange<'_> {
                 }
             };
             if may_reuse {
-                let terms = self.down.terms();
-                let chain = terms.chain(self.down.ingress.direction);
-                let retry = chain.borrow_mut().on_fault(self.call, &fault);
-                let Some(from) = retry else { return End::Reply(Reply::new(fault.failure, fault.detail)) };
-                // The target is in the call by now; the name is not asked for again.
-                if let Err(reply) = decide(self.down, self.call, from, "").await {
+                let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
+                if let Err(reply) = retry(crossing, self.call, fault).await {
                     return End::Reply(reply);
                 }
             }
@@ -346,8 +403,7 @@ impl Exchange<'_> {
         let timeout = self.call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout);
         let streams = (&self.down.stream, &**connection);
         let Wishes { delivery, kind, idempotent, .. } = self.wishes;
-        let terms = self.down.terms();
-        let shard = (&terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
+        let shard = (&self.terms.settings().limits, &self.ctx.dates, &self.ctx.drain);
         let download = Download::new(streams, shard, response, out, delivery, kind);
         let source = (upload, self.head.buffer());
         let mut transfer = Transfer::new(self.down, connection, source, download, timeout, idempotent);

@@ -10,7 +10,7 @@ use mesher_actors::snapshot::stats::Series;
 use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy};
 
 use crate::balance::Balancer;
-use crate::handler::destination::LocalPorts;
+use crate::handler::destination::{LocalPort, LocalPorts};
 use crate::handler::{Reply, Target};
 use crate::upstream::Upstreams;
 
@@ -26,7 +26,7 @@ pub struct Local {
     app: Arc<str>,
     policy: Policy,
     series: Arc<Series>,
-    targets: RefCell<HashMap<u16, Rc<Target>>>,
+    targets: RefCell<HashMap<LocalPort, Rc<Target>>>,
     upstreams: Rc<Upstreams>,
 }
 
@@ -44,12 +44,17 @@ impl Local {
         Self { host, ports, name, app, policy, series, targets: RefCell::default(), upstreams }
     }
 
-    /// The target that a request from outside is for, by its `X-Forwarded-Port`.
+    /// The target that a request from outside is for; see [`LocalPorts::resolve`].
     ///
     /// # Errors
     /// The reply to give if the port is unknown or out of bounds.
-    pub fn target(&self, forwarded: Option<&[u8]>) -> Result<Rc<Target>, Reply> {
-        let port = self.ports.resolve(forwarded)?;
+    pub fn target(
+        &self,
+        forwarded: Option<&[u8]>,
+        listener: Protocol,
+        is_grpc: bool,
+    ) -> Result<Rc<Target>, Reply> {
+        let port = self.ports.resolve(forwarded, listener, is_grpc)?;
         let mut targets = self.targets.borrow_mut();
         if let Some(target) = targets.get(&port) {
             return Ok(target.clone());
@@ -71,9 +76,9 @@ impl Local {
         &self.series
     }
 
-    fn make(&self, port: u16) -> Target {
+    fn make(&self, LocalPort { port, protocol }: LocalPort) -> Target {
         let address = SocketAddr::new(self.host, port);
-        let endpoint = Endpoint { instance: "local".into(), address, protocol: Protocol::Rest, tls: false };
+        let endpoint = Endpoint { instance: "local".into(), address, protocol, tls: false };
         let service = Service {
             name: self.name.clone(),
             app: self.app.clone(),

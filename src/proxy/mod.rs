@@ -5,21 +5,29 @@
 //! longer HTTP; `forward` and `reply` write heads, pure. `drain`, `lookup`, `terms` (with `local`) and `recycle` are what a shard's
 //! connections share, gathered in [`Context`].
 
+mod account;
+mod attempts;
 mod connection;
 mod context;
 mod dates;
 mod download;
 mod drain;
 mod exchange;
+mod flow;
 mod forward;
+mod grpc;
+mod http2;
 mod local;
 mod lookup;
+mod message;
 mod policies;
 mod recycle;
+mod relay;
 mod reply;
 mod route;
 mod settings;
 mod terms;
+mod text;
 mod transfer;
 mod tunnel;
 mod upload;

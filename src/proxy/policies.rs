@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use mesher_actors::snapshot::Policy;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
@@ -78,6 +79,9 @@ impl Policies {
             version: self.service.version.clone(),
         });
         let source = SourceContext::new(&self.service.name);
+        // JSON in printable bytes: always the value of a field.
+        let source_alone =
+            HeaderValue::from_bytes(&source.merge(None)).unwrap_or_else(|_| HeaderValue::from_static("{}"));
         let upstreams = Upstreams::new(&self.upstream, stats.clone());
         Rc::new(Context {
             terms: RefCell::new(Rc::new(Terms::new(self, &upstreams, local))),
@@ -86,6 +90,7 @@ impl Policies {
             lookups: Lookups::new(port),
             drain: Drain::default(),
             source,
+            source_alone,
             unrouted: Unrouted {
                 outgoing: unrouted(Direction::Outgoing),
                 incoming: unrouted(Direction::Incoming),

@@ -3,11 +3,14 @@
 //! Every one says its cause in three ways: the status, `x-mesher-error: FLAG; sentence` for programs and logs, and
 //! a body for whoever reads it, as RFC 9457 problem details if the request's `Accept` asks for JSON.
 
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use mesher_actors::snapshot::Failure;
 use serde_json::json;
 
-use crate::codec::{DateText, reason, write};
+use super::grpc;
+use crate::codec::{self, DateText, reason, write};
 use crate::handler::Reply;
-use mesher_actors::snapshot::Failure;
 
 /// Name of the header that carries the cause.
 pub const ERROR_HEADER: &str = "x-mesher-error";
@@ -29,22 +32,69 @@ pub fn accepts_json(accept: &[u8]) -> bool {
     memchr::memmem::find(accept, b"json").is_some()
 }
 
+/// What a reply says, however it is sent.
+struct Words {
+    /// Value of [`ERROR_HEADER`].
+    cause: String,
+    body: String,
+    content_type: &'static str,
+}
+
+impl Words {
+    fn of(reply: &Reply, json: bool) -> Self {
+        let face = reply.failure.face();
+        let detail = printable(&reply.detail);
+        let cause = format!("{}; {detail}", face.flag);
+        if json {
+            let problem =
+                json!({ "title": face.name, "status": reply.status, "detail": detail, "flag": face.flag });
+            return Self { cause, body: format!("{problem}\n"), content_type: "application/problem+json" };
+        }
+        Self { cause, body: format!("{detail}\n"), content_type: "text/plain; charset=utf-8" }
+    }
+}
+
+/// A whole response for HTTP/2: head and body.
+#[must_use]
+pub fn message(reply: &Reply, wanted: Wanted) -> (Response<()>, Bytes) {
+    let Words { cause, body, content_type } = Words::of(reply, wanted.json);
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let fields = head.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(header::CONTENT_LENGTH, body.len().into());
+    fields.insert(ERROR_HEADER, value(&cause));
+    if reply.failure == Failure::Overloaded {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    (head, if wanted.head { Bytes::new() } else { body.into() })
+}
+
+/// The head, and nothing behind it, of a response to a call of gRPC ("Responses", `Trailers-Only`).
+#[must_use]
+pub fn trailers_only(reply: &Reply) -> Response<()> {
+    let mut head = Response::new(());
+    let fields = head.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(&grpc::STATUS, u16::from(reply.failure.face().grpc).into());
+    fields.insert(&grpc::MESSAGE, value(&codec::grpc::message(&reply.detail)));
+    fields.insert(ERROR_HEADER, value(&Words::of(reply, false).cause));
+    head
+}
+
+/// Printable text is always a value.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 /// Appends a whole response to `out`.
 pub fn render(out: &mut Vec<u8>, reply: &Reply, wanted: Wanted, date: &DateText) {
-    let face = reply.failure.face();
-    let detail = printable(&reply.detail);
-    let (body, content_type) = if wanted.json {
-        let problem =
-            json!({ "title": face.name, "status": reply.status, "detail": detail, "flag": face.flag });
-        (format!("{problem}\n"), "application/problem+json")
-    } else {
-        (format!("{detail}\n"), "text/plain; charset=utf-8")
-    };
+    let Words { cause, body, content_type } = Words::of(reply, wanted.json);
     write::status_line(out, reply.status, reason(reply.status).as_bytes());
     write::header(out, b"Date", date);
     write::header(out, b"Content-Type", content_type.as_bytes());
     write::number_header(out, b"Content-Length", body.len() as u64);
-    write::header(out, ERROR_HEADER.as_bytes(), format!("{}; {detail}", face.flag).as_bytes());
+    write::header(out, ERROR_HEADER.as_bytes(), cause.as_bytes());
     if reply.failure == Failure::Overloaded {
         write::header(out, b"Retry-After", b"1");
     }
@@ -100,6 +150,27 @@ mod tests {
         let text = rendered(&reply, Wanted { head: true, close: true, ..Wanted::default() });
         assert!(text.contains("Content-Length: 8\r\n") && text.contains("Connection: close\r\n"));
         assert!(text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_call_of_grpc_is_answered_by_trailers_only() {
+        let head = trailers_only(&Reply::new(Failure::UnknownService, "no service \"caf\u{e9}\""));
+        let field = |name| head.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((head.status(), field("content-type")), (StatusCode::OK, "application/grpc"));
+        assert_eq!(field("grpc-status"), "14");
+        assert_eq!(field("grpc-message"), "no service \"caf%C3%A9\"");
+        assert_eq!(field(ERROR_HEADER), "NC; no service \"caf?\"");
+    }
+
+    #[test]
+    fn the_same_is_said_on_a_stream_as_in_text() {
+        let reply = Reply::new(Failure::Overloaded, "too much");
+        let (head, body) = message(&reply, Wanted::default());
+        assert_eq!((head.status().as_u16(), &*body), (503, &b"too much\n"[..]));
+        assert_eq!(head.headers().get("retry-after").unwrap(), "1");
+        assert_eq!(head.headers().get(ERROR_HEADER).unwrap(), "OM; too much");
+        let (head, body) = message(&reply, Wanted { head: true, ..Wanted::default() });
+        assert!(body.is_empty() && head.headers().get("content-length").unwrap() == "9");
     }
 
     #[test]

@@ -2,43 +2,70 @@
 
 use std::cell::RefCell;
 
-use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
+use mesher_actors::snapshot::{Failure, Protocol};
 
-use super::connection::Downstream;
-use super::context::Context;
-use super::forward;
-use crate::codec::{Known, RequestHead, Target};
+use super::context::{Context, Ingress};
+use super::terms::Terms;
+use super::tunnel::Tunnel;
 use crate::handler::destination::{self, Destination};
-use crate::handler::{Call, Chain, Decision, Invocation, Reply};
+use crate::handler::{Call, Chain, Decision, Fault, Invocation, Reply};
+
+/// Where a request stands when it is routed.
+#[derive(Clone, Copy)]
+pub(super) struct Crossing<'a> {
+    /// Its shard.
+    pub(super) ctx: &'a Context,
+    /// Its terms.
+    pub(super) terms: &'a Terms,
+    /// Where it came in.
+    pub(super) ingress: &'a Ingress,
+}
+
+/// What a request says of where it wants to go.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'a> {
+    /// The tunnel it came through, if it names no service beside it.
+    pub(super) tunnel: Option<&'a Tunnel>,
+    /// Host and port.
+    pub(super) authority: Option<&'a [u8]>,
+    /// Port of the local service.
+    pub(super) forwarded_port: Option<&'a [u8]>,
+    /// Hops that it may still take, if it says so.
+    pub(super) hops_left: Option<u64>,
+    /// It is a call of gRPC.
+    pub(super) is_grpc: bool,
+}
 
 /// Runs the chain of a request to its first forward. Returns the port that the caller named.
 ///
 /// # Errors
 /// The reply to give instead.
 pub(super) async fn route(
-    down: &Downstream,
-    head: &RequestHead,
+    crossing: Crossing<'_>,
+    wish: Wish<'_>,
     call: &mut Call,
 ) -> Result<Option<u16>, Reply> {
-    if forward::hops_left(head) == Some(0) {
+    if wish.hops_left == Some(0) {
         let why = "Max-Forwards is 0, so the request ends at mesher, which has no answer to it";
         return Err(Reply::with_status(Failure::NoRoute, 501, why));
     }
-    match down.ingress.direction {
+    call.protocol = if wish.is_grpc { Protocol::Grpc } else { Protocol::Rest };
+    match crossing.ingress.direction {
         Direction::Incoming => {
-            call.target = Some(down.terms().local().target(head.header(Known::XForwardedPort))?);
+            let (local, listener) = (crossing.terms.local(), crossing.ingress.protocol);
+            call.target = Some(local.target(wish.forwarded_port, listener, wish.is_grpc)?);
             call.tried.add(0);
             call.chosen = true;
-            decide(down, call, 0, "").await?;
+            decide(crossing, call, 0, "").await?;
             Ok(None)
         }
         Direction::Outgoing => {
-            let Destination { service, port } = match (down.tunnel(), head.target_form()) {
-                (Some(tunnel), Target::Origin(_) | Target::Asterisk) => tunnel.destination(),
-                _ => destination::outgoing(head.authority(), down.ingress.address)?,
+            let Destination { service, port } = match wish.tunnel {
+                Some(tunnel) => tunnel.destination(),
+                None => destination::outgoing(wish.authority, crossing.ingress.address)?,
             };
-            decide(down, call, 0, service).await?;
+            decide(crossing, call, 0, service).await?;
             Ok(port)
         }
     }
@@ -48,20 +75,27 @@ pub(super) async fn route(
 ///
 /// # Errors
 /// The reply to give instead.
-pub(super) async fn decide(
-    down: &Downstream,
-    call: &mut Call,
-    from: usize,
-    service: &str,
-) -> Result<(), Reply> {
-    let (ctx, terms) = (&down.ctx, down.terms());
-    let chain = terms.chain(down.ingress.direction);
+async fn decide(crossing: Crossing<'_>, call: &mut Call, from: usize, service: &str) -> Result<(), Reply> {
+    let Crossing { ctx, terms, ingress } = crossing;
+    let chain = terms.chain(ingress.direction);
     let mut from = from;
     while let Some(at) = step(ctx, chain, call, service, from)? {
         ctx.lookups.wait(service, terms.settings().lookup_timeout).await?;
         from = at;
     }
     Ok(())
+}
+
+/// Runs the chain backwards for a failed attempt and, if it is to be repeated, forwards again.
+///
+/// # Errors
+/// The reply to give instead of another attempt.
+pub(super) async fn retry(crossing: Crossing<'_>, call: &mut Call, fault: Fault) -> Result<(), Reply> {
+    let chain = crossing.terms.chain(crossing.ingress.direction);
+    let retry = chain.borrow_mut().on_fault(call, &fault);
+    let Some(from) = retry else { return Err(Reply::new(fault.failure, fault.detail)) };
+    // The target is in the call by now; the name is not asked for again.
+    decide(crossing, call, from, "").await
 }
 
 /// Runs the chain once. `Some(link)` if the service must be looked up first.

@@ -93,13 +93,18 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::time::Duration;
 
-    use mesher_actors::snapshot::Policy;
     use mesher_actors::snapshot::stats::{Board, Labels};
+    use mesher_actors::snapshot::{Policy, Protocol};
 
     use super::*;
-    use crate::handler::destination::LocalPorts;
+    use crate::handler::destination::{LocalPort, LocalPorts};
     use crate::proxy::ServiceLabels;
     use crate::upstream;
+
+    fn ports(configured: &[u16]) -> LocalPorts {
+        let port = |&port| LocalPort { port, protocol: Protocol::Rest };
+        LocalPorts { configured: configured.iter().map(port).collect(), own: Vec::new() }
+    }
 
     fn policies() -> Policies {
         Policies {
@@ -108,7 +113,7 @@ mod tests {
             outgoing: vec!["router".into(), "loadbalance".into(), "transport".into()],
             incoming: vec!["transport".into()],
             service_host: [127, 0, 0, 1].into(),
-            ports: LocalPorts { configured: vec![8080], own: Vec::new() },
+            ports: ports(&[8080]),
             local_policy: Policy::default(),
             service: ServiceLabels { app: "default".into(), name: "orders".into(), version: "1".into() },
         }
@@ -146,10 +151,10 @@ mod tests {
     #[test]
     fn connections_to_the_local_service_are_kept_until_the_last_request_to_it_has_ended() {
         let (old, upstreams) = terms();
-        let target = old.local().target(None).unwrap();
-        let ports = LocalPorts { configured: vec![8080, 8081], own: Vec::new() };
+        let target = old.local().target(None, Protocol::Rest, false).unwrap();
+        let ports = ports(&[8080, 8081]);
         let new = old.renewed(Policies { ports, ..policies() }, &upstreams);
-        let again = new.local().target(None).unwrap();
+        let again = new.local().target(None, Protocol::Rest, false).unwrap();
         assert_eq!(again.pools, target.pools, "one pool an address");
         drop(old);
         assert_eq!(upstreams.acquire(again.service.endpoints[0].address), again.pools[0]);

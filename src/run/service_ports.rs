@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mesher_actors::snapshot::Protocol;
+
+use crate::handler::destination::LocalPort;
+
 /// One port of the local service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
@@ -52,9 +56,11 @@ impl ServicePorts {
         Ok(Self(vec![ServicePort { protocol: "rest".into(), suffix: None, port }]))
     }
 
-    /// Port numbers for a protocol, in the order given.
-    pub fn of(&self, protocol: &str) -> impl Iterator<Item = u16> {
-        self.0.iter().filter(move |item| item.protocol == protocol).map(|item| item.port)
+    /// The ports as the data plane wants them, in the order given.
+    #[must_use]
+    pub fn local(&self) -> Vec<LocalPort> {
+        let local = |item: &ServicePort| LocalPort { port: item.port, protocol: item.protocol() };
+        self.0.iter().map(local).collect()
     }
 }
 
@@ -99,6 +105,10 @@ impl FromStr for ServicePort {
 }
 
 impl ServicePort {
+    fn protocol(&self) -> Protocol {
+        if self.protocol == "grpc" { Protocol::Grpc } else { Protocol::Rest }
+    }
+
     fn name(&self) -> String {
         match &self.suffix {
             Some(suffix) => format!("{}-{suffix}", self.protocol),
@@ -130,6 +140,13 @@ mod tests {
     }
 
     #[test]
+    fn each_port_says_what_is_spoken_there() {
+        let local = "rest:8080,grpc:9000".parse::<ServicePorts>().unwrap().local();
+        let local: Vec<_> = local.into_iter().map(|local| (local.port, local.protocol)).collect();
+        assert_eq!(local, [(8080, Protocol::Rest), (9000, Protocol::Grpc)]);
+    }
+
+    #[test]
     fn http_means_rest() {
         assert_eq!(parse("http:3000").unwrap(), ["rest:3000"]);
     }
@@ -146,7 +163,7 @@ mod tests {
     #[test]
     fn specific_addr_gives_its_port() {
         let ports = ServicePorts::from_specific_addr(" 10.0.0.1:8083 ").unwrap();
-        assert_eq!(ports.of("rest").collect::<Vec<_>>(), [8083]);
+        assert_eq!(ports.local(), [LocalPort { port: 8083, protocol: Protocol::Rest }]);
         assert!(ServicePorts::from_specific_addr("8083").is_err());
     }
 

@@ -114,7 +114,7 @@ impl Settings {
         let service_host =
             config.ip("mesher.service.host", report).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let own = [Some(listen), admin].into_iter().flatten().map(|address| address.port()).collect();
-        let ports = LocalPorts { configured: given.ports.of("rest").collect(), own };
+        let ports = LocalPorts { configured: given.ports.local(), own };
         let upstreams = upstreams(config, report);
         let policies = Policies {
             settings: connection_settings(config, report),

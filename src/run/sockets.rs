@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::stats::Direction;
 
 use super::settings::{Mode, Settings};
@@ -70,7 +71,11 @@ impl Sockets {
         self.traffic
             .iter()
             .map(|(socket, direction)| {
-                Ok(ListenerSpec { socket: socket.try_clone()?, direction: *direction })
+                Ok(ListenerSpec {
+                    socket: socket.try_clone()?,
+                    direction: *direction,
+                    protocol: Protocol::Rest,
+                })
             })
             .collect()
     }

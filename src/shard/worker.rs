@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use tracing::{error, info};
 
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
 
@@ -26,6 +27,8 @@ pub struct ListenerSpec {
     pub socket: TcpListener,
     /// Which way.
     pub direction: Direction,
+    /// What it is for; every listener takes HTTP/1 and HTTP/2.
+    pub protocol: Protocol,
 }
 
 /// Everything a shard is made of.
@@ -126,7 +129,7 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
         }
     };
     let (closer, closed) = oneshot::channel::<()>();
-    let ingress = Rc::new(Ingress { direction: spec.direction, address });
+    let ingress = Rc::new(Ingress { direction: spec.direction, address, protocol: spec.protocol });
     net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
         let _ = closed.await;
     }));

@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesher_actors::snapshot::stats::ShardStats;
 
+use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
 use crate::handler::PoolId;
 use crate::net::{self, Stream};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub idle_per_endpoint: usize,
     /// How long a connection may be idle in the pool.
     pub idle_timeout: Duration,
+    /// Bounds of connections that speak HTTP/2.
+    pub http2: http2::Settings,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             idle_per_endpoint: 512,
             idle_timeout: Duration::from_secs(4),
+            http2: http2::Settings::default(),
         }
     }
 }
@@ -63,6 +67,12 @@ impl Deref for Connection {
     }
 }
 
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.stats.upstream_open.sub(1);
@@ -75,6 +85,7 @@ pub struct Upstreams {
     pools: RefCell<Pools<Connection>>,
     connect_timeout: Cell<Duration>,
     sweeping: Cell<bool>,
+    http2: Endpoints,
     stats: Arc<ShardStats>,
 }
 
@@ -86,6 +97,7 @@ impl Upstreams {
             pools: RefCell::new(Pools::new(settings.bounds())),
             connect_timeout: Cell::new(settings.connect_timeout),
             sweeping: Cell::new(false),
+            http2: Endpoints::new(settings.http2.clone(), stats.clone()),
             stats,
         })
     }
@@ -94,6 +106,7 @@ impl Upstreams {
     pub fn apply(&self, settings: &Settings) {
         self.connect_timeout.set(settings.connect_timeout);
         self.pools.borrow_mut().set_bounds(settings.bounds());
+        self.http2.apply(settings.http2.clone());
     }
 
     /// The pool of an address, for a target that will use it; see [`Upstreams::release`].
@@ -104,6 +117,9 @@ impl Upstreams {
     /// A target no longer uses the pool.
     pub fn release(&self, id: PoolId) {
         self.pools.borrow_mut().release(id);
+        if !self.pools.borrow().contains(id) {
+            self.http2.remove(id);
+        }
     }
 
     /// A kept connection that, as far as is known, is still alive and has been sent nothing that nobody asked for. What
@@ -124,6 +140,31 @@ impl Upstreams {
         if !self.sweeping.replace(true) {
             net::spawn(sweep(Rc::downgrade(self)));
         }
+    }
+
+    /// The connections of a pool's address that speak HTTP/2. For a pool that is gone (a request outlives a change of the
+    /// registry) it is an endpoint of the caller's own, whose connections end with what they carry.
+    pub fn http2(self: &Rc<Self>, id: PoolId, address: SocketAddr) -> Rc<Endpoint> {
+        if let Some(endpoint) = self.http2.find(id) {
+            return endpoint;
+        }
+        let endpoint = self.http2.make(address, self.dial(address));
+        if self.pools.borrow().contains(id) {
+            self.http2.keep(id, endpoint.clone());
+        }
+        endpoint
+    }
+
+    /// How connections that are to speak HTTP/2 are made.
+    fn dial(self: &Rc<Self>, address: SocketAddr) -> Dial {
+        let upstreams = Rc::downgrade(self);
+        Rc::new(move || {
+            let upstreams = upstreams.clone();
+            Box::pin(async move {
+                let upstreams = upstreams.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+                upstreams.connect(address).await
+            })
+        })
     }
 
     /// A new connection.

@@ -85,6 +85,12 @@ impl<C> Pools<C> {
         PoolId { slot, generation }
     }
 
+    /// Whether the id still names a pool.
+    #[must_use]
+    pub fn contains(&self, id: PoolId) -> bool {
+        self.slots.get(id.slot as usize).is_some_and(|pool| pool.generation == id.generation)
+    }
+
     /// One user less. Without users a pool is gone, its idle connections with it; ids that name it find nothing.
     pub fn release(&mut self, id: PoolId) {
         let Some(pool) = Self::find(&mut self.slots, id) else { return };
@@ -216,9 +222,9 @@ mod tests {
         assert_eq!(pools.acquire(address(1)), id);
         pools.put(id, 1, now);
         pools.release(id);
-        assert_eq!(pools.idle(), 1);
+        assert_eq!((pools.idle(), pools.contains(id)), (1, true));
         pools.release(id);
-        assert_eq!(pools.idle(), 0);
+        assert_eq!((pools.idle(), pools.contains(id)), (0, false));
         let other = pools.acquire(address(2));
         pools.put(id, 9, now);
         assert_eq!(other.slot, id.slot);

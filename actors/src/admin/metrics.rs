@@ -166,6 +166,10 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let mut connections = text.family("mesher_connections", G, "Connections open now.");
     connections.sample(&[("side", "downstream")], sum(|s| &s.downstream_open));
     connections.sample(&[("side", "upstream")], sum(|s| &s.upstream_open));
+    let help = "Upstream connections open now that speak HTTP/2.";
+    text.single("mesher_upstream_http2_connections", G, help, sum(|s| &s.upstream_http2_open));
+    let help = "Calls on upstream HTTP/2 connections now.";
+    text.single("mesher_upstream_http2_streams", G, help, sum(|s| &s.upstream_http2_streams));
     text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";

@@ -295,6 +295,8 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
         "mesher_requests_in_flight",
         "mesher_downstream_accepted_total",
         "mesher_upstream_connects_total",
+        "mesher_upstream_http2_connections",
+        "mesher_upstream_http2_streams",
         "mesher_upstream_reused_total",
         "mesher_panics_total",
         "mesher_accept_pauses_total",

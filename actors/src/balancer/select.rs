@@ -17,7 +17,7 @@ use crate::registry::instance::{Identity, Instance, Status};
 use crate::snapshot::{Endpoint, Protocol, Service};
 
 /// What the data plane speaks; endpoints of other protocols would be chosen and could not be called.
-const SPOKEN: [Protocol; 1] = [Protocol::Rest];
+const SPOKEN: [Protocol; 2] = [Protocol::Rest, Protocol::Grpc];
 /// Different reasons in [`Service::left_out`]; it is a sentence for an error reply, not a list.
 const REASONS_MAX: usize = 4;
 
@@ -94,9 +94,9 @@ pub(super) fn select(
     Selected { service, unreadable }
 }
 
-/// Sorted by address; an address that two instances claim is kept once.
+/// Sorted by protocol and address; an address that two instances claim is kept once.
 fn in_order(mut endpoints: Vec<Endpoint>) -> Arc<[Endpoint]> {
-    let key = |e: &Endpoint| -> SocketAddr { e.address };
+    let key = |e: &Endpoint| -> (Protocol, SocketAddr) { (e.protocol, e.address) };
     endpoints.sort_by(|one, two| key(one).cmp(&key(two)).then_with(|| one.instance.cmp(&two.instance)));
     endpoints.dedup_by_key(|endpoint| key(endpoint));
     endpoints.into()
@@ -125,7 +125,7 @@ fn endpoints(
         }
     }
     if usable.is_empty() {
-        Err(first_error.unwrap_or_else(|| "without a rest address".to_owned()))
+        Err(first_error.unwrap_or_else(|| "without a rest or grpc address".to_owned()))
     } else {
         Ok(usable)
     }
@@ -280,12 +280,30 @@ pub(crate) mod tests {
             instance("3", "", |i| i.endpoints = vec!["highway://10.0.0.3:80".to_owned()]),
         ];
         let left_out = "1 with an unusable address (its host is not an IP address; host names are not resolved), \
-                        1 without a rest address";
+                        1 without a rest or grpc address";
         check(&instances, &["2"], left_out);
         let selection = Selection { app: "default".into(), environment: "".into() };
         let unreadable = select(&"orders".into(), &instances, &selection, &Upstream::default()).unreadable;
         let texts: Vec<_> = unreadable.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, ["rest://0.0.0.0:80", "rest://10.0.0.1", "rest://orders.local:80"]);
+    }
+
+    #[test]
+    fn a_call_of_grpc_goes_where_it_is_spoken_and_other_requests_to_rest_where_there_is_any() {
+        let both = [
+            instance("1", "10.0.0.9:80", |i| i.endpoints.push("grpc://10.0.0.1:90".to_owned())),
+            instance("2", "10.0.0.2:80", |_| {}),
+        ];
+        let called = |instances: &[Arc<Instance>], request| -> Vec<String> {
+            let service = service(instances);
+            let callable = service.callable(request);
+            service.endpoints[callable].iter().map(|endpoint| endpoint.address.to_string()).collect()
+        };
+        assert_eq!(called(&both, Protocol::Rest), ["10.0.0.2:80", "10.0.0.9:80"]);
+        assert_eq!(called(&both, Protocol::Grpc), ["10.0.0.1:90"]);
+        let grpc_only = [instance("1", "", |i| i.endpoints = vec!["grpc://10.0.0.1:90".to_owned()])];
+        assert_eq!(called(&grpc_only, Protocol::Rest), ["10.0.0.1:90"]);
+        assert_eq!(called(&both[1..], Protocol::Grpc), [""; 0]);
     }
 
     #[test]

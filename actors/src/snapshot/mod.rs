@@ -16,6 +16,7 @@ pub mod stats;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ pub struct Service {
     pub version: Arc<str>,
     /// How to choose among [`Service::endpoints`].
     pub strategy: Strategy,
-    /// What may be called now, in the clear.
+    /// What may be called now, in the clear, in the order of [`Protocol`]; see [`Service::callable`].
     pub endpoints: Arc<[Endpoint]>,
     /// What declares `sslEnabled=true`: TLS of clients is passed through to it.
     pub tls_endpoints: Arc<[Endpoint]>,
@@ -66,6 +67,17 @@ pub struct Service {
     pub left_out: Arc<str>,
     /// Bounds of a request to it.
     pub policy: Policy,
+}
+
+impl Service {
+    /// Which of the [`endpoints`](Self::endpoints) a request may go to. A call of gRPC goes to those that speak it; anything
+    /// else to those of HTTP/1, or to the others where there is none, since HTTP/2 can carry it too.
+    #[must_use]
+    pub fn callable(&self, request: Protocol) -> Range<usize> {
+        let all = self.endpoints.len();
+        let rest = self.endpoints.partition_point(|endpoint| endpoint.protocol == Protocol::Rest);
+        if request == Protocol::Rest && rest > 0 { 0..rest } else { rest..all }
+    }
 }
 
 /// One address of one instance.
@@ -81,10 +93,11 @@ pub struct Endpoint {
     pub tls: bool,
 }
 
-/// Application protocol of an endpoint, by the scheme of its registered address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Application protocol of an endpoint, by the scheme of its registered address; and of a request, by what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Protocol {
     /// `rest://`: HTTP/1.1.
+    #[default]
     Rest,
     /// `grpc://`: HTTP/2 with prior knowledge.
     Grpc,

@@ -128,6 +128,9 @@ pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// kind of their answer (column: index in [`CLASSES`]). One cell a request, so that every sum over cells only grows.
 pub type Outcomes<T> = [[T; CLASSES.len()]; 1 + Failure::ALL.len()];
 
+/// Statuses that gRPC has: 0 to 16.
+pub const GRPC_STATUSES: usize = 17;
+
 /// Counters of one target on one shard.
 #[derive(Debug)]
 pub struct Series {
@@ -135,6 +138,8 @@ pub struct Series {
     pub labels: Labels,
     /// Finished requests.
     pub outcomes: Outcomes<Counter>,
+    /// Calls of gRPC by their status (`grpc-status`), 0 being success. They are requests too.
+    pub grpc: [Counter; GRPC_STATUSES],
     /// Attempts beyond the first of their request.
     pub retries: Counter,
     /// From the request head having arrived to the last byte of the answer.
@@ -146,6 +151,7 @@ impl Series {
         Self {
             labels,
             outcomes: Default::default(),
+            grpc: Default::default(),
             retries: Counter::default(),
             latency: Latency::default(),
         }
@@ -164,6 +170,15 @@ impl Series {
         }
         self.latency.record(took);
     }
+
+    /// Counts the outcome of a call of gRPC. A number that is no status counts as UNKNOWN (2).
+    #[inline]
+    pub fn record_grpc(&self, status: u8) {
+        let known = self.grpc.get(usize::from(status)).or_else(|| self.grpc.get(2));
+        if let Some(counter) = known {
+            counter.add(1);
+        }
+    }
 }
 
 /// Numbers of one shard that belong to no service. Aligned so that two shards never share a cache line.
@@ -178,6 +193,10 @@ pub struct ShardStats {
     pub upstream_connects: Counter,
     /// Upstream connections open now, idle or in use.
     pub upstream_open: Counter,
+    /// Upstream connections open now that speak HTTP/2; they are among `upstream_open`.
+    pub upstream_http2_open: Counter,
+    /// Calls that have a place on an upstream HTTP/2 connection now.
+    pub upstream_http2_streams: Counter,
     /// Requests sent on a pooled connection.
     pub upstream_reused: Counter,
     /// Requests in flight now.

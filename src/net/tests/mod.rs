@@ -20,7 +20,7 @@ use super::*;
 const LOST: Duration = Duration::from_secs(10);
 
 /// Runs `main` on a shard of its own and hands its result out.
-fn on_shard<F, Fut, R>(driver: Driver, main: F) -> R
+pub(crate) fn on_shard<F, Fut, R>(driver: Driver, main: F) -> R
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = R> + 'static,
@@ -55,13 +55,13 @@ fn options(driver: Driver) -> ShardOptions {
 }
 
 /// Runs a behaviour on each driver.
-fn on_both(behaviour: impl Fn(Driver)) {
+pub(crate) fn on_both(behaviour: impl Fn(Driver)) {
     for driver in [Driver::Epoll, Driver::Uring] {
         behaviour(driver);
     }
 }
 
-fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
@@ -112,7 +112,7 @@ fn ping(stream: &mut TcpStream, text: &[u8]) {
 }
 
 /// Waits, on the shard, until a condition holds.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + LOST;
     while !condition() {
         assert!(Instant::now() < end, "never happened: {what}");

@@ -1,0 +1,301 @@
+//! A routed request where at least one side speaks HTTP/2: attempts, one after the other, each a [`Relay`].
+//!
+//! An attempt may be repeated as between two sides of HTTP/1 (see `exchange`), and also whatever the method is if the
+//! upstream has certainly not looked at the request: it said REFUSED_STREAM, or its GOAWAY named an earlier stream. What
+//! had gone of the body must be there still. A connection that ends just when it is used is no fault of the endpoint, which
+//! gets the request once more; after that the chain chooses another.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use http::request::Parts;
+use mesher_actors::snapshot::{Failure, Protocol};
+
+use super::flow::{Code, Lost, Pump, Sink, Source};
+use super::grpc;
+use super::http2;
+use super::relay::{Client, Failed, Passed, Patience, Relay, Upstream};
+use super::route::{Crossing, retry};
+use super::text::{Form, TextOrigin, TextWriter, write_request};
+use crate::codec::{Framing, RequestKind, ResponseHead};
+use crate::handler::{Call, Fault, PoolId, Reply};
+use crate::net::{self, Deadline};
+use crate::upstream::Connection;
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The upstream's response was delivered; `whole`: after the upstream had taken the whole request.
+    Delivered { passed: Passed, whole: bool },
+    /// Mesher answers.
+    Reply(Reply),
+    /// The response broke off in the middle.
+    Cut { passed: Passed, failure: Failure, code: Code },
+    /// The client is gone.
+    ClientGone { passed: Passed },
+}
+
+/// A request on its way to its endpoint.
+pub(super) struct Attempts<'a> {
+    pub(super) crossing: Crossing<'a>,
+    /// What the chain has decided.
+    pub(super) call: &'a mut Call,
+    pub(super) deadline: &'a Deadline,
+    pub(super) patience: Patience,
+    /// A body follows the head.
+    pub(super) has_body: bool,
+}
+
+/// An attempt that has come to nothing, of which nothing has reached the client.
+enum Setback {
+    /// The upstream's fault; `raced`: or the connection, which had been there before, ended just when it was used.
+    Upstream { lost: Lost, raced: bool },
+    /// The request is over.
+    Over(End),
+}
+
+impl Attempts<'_> {
+    /// Carries the request to its end. The head is ready for the next hop.
+    pub(super) async fn run<B: Source, C: Client>(self, parts: Parts, body: &mut B, client: &mut C) -> End {
+        let (is_idempotent, kind) = (parts.method.is_idempotent(), kind(&parts.method));
+        let mut upload = if self.has_body { Pump::default() } else { Pump::ending() };
+        let ctx = self.crossing.ctx;
+        let mut saved = ctx.spare.buffer();
+        let is_text = self.protocol() == Protocol::Rest;
+        let (mut next, mut framing) = (None, Framing::None);
+        if is_text {
+            framing = write_request(&mut saved, &parts, self.has_body);
+        } else {
+            http2::save(&mut saved, &parts);
+            next = Some(parts);
+        }
+        // False once the present endpoint has had the request again.
+        let mut may_ask_again = true;
+        let end = loop {
+            let Some((address, pool)) = self.endpoint() else {
+                break End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
+            };
+            let flow = (&mut *body, &mut upload);
+            let attempted = if is_text {
+                let may_reuse = may_ask_again;
+                self.over_text((address, pool, may_reuse), (&saved, framing, kind), flow, client).await
+            } else {
+                match next.take().or_else(|| http2::restore(&saved)) {
+                    Some(parts) => self.over_http2((address, pool), parts, flow, client).await,
+                    None => {
+                        break End::Reply(Reply::new(
+                            Failure::UpstreamClosed,
+                            "the request cannot be repeated",
+                        ));
+                    }
+                }
+            };
+            let (lost, raced) = match attempted {
+                Ok(end) | Err(Setback::Over(end)) => break end,
+                Err(Setback::Upstream { lost, raced }) => (lost, raced),
+            };
+            let may_repeat = lost.unprocessed || (is_idempotent && lost.failure == Failure::UpstreamClosed);
+            let repeatable = may_repeat && upload.can_rewind();
+            let again = repeatable && may_ask_again && raced;
+            may_ask_again = !again;
+            if !again {
+                let fault = Fault { failure: lost.failure, repeatable, detail: lost.detail };
+                match unless_gone(client, self.has_body, retry(self.crossing, self.call, fault)).await {
+                    Some(Ok(())) => {}
+                    Some(Err(reply)) => break End::Reply(reply),
+                    None => break End::ClientGone { passed: Passed::default() },
+                }
+            }
+            upload.rewind();
+        };
+        ctx.spare.put_buffer(saved);
+        end
+    }
+
+    fn endpoint(&self) -> Option<(SocketAddr, PoolId)> {
+        let index = self.call.endpoint()?;
+        let target = self.call.target.as_ref()?;
+        Some((target.service.endpoints.get(index)?.address, *target.pools.get(index)?))
+    }
+
+    /// What the endpoints of this call speak.
+    fn protocol(&self) -> Protocol {
+        let target = self.call.target.as_ref();
+        let endpoint = self.call.endpoint().and_then(|index| target?.service.endpoints.get(index));
+        endpoint.map_or(Protocol::Rest, |endpoint| endpoint.protocol)
+    }
+
+    async fn over_http2<B: Source, C: Client>(
+        &self,
+        (address, pool): (SocketAddr, PoolId),
+        mut parts: Parts,
+        flow: (&mut B, &mut Pump),
+        client: &mut C,
+    ) -> Result<End, Setback> {
+        let endpoint = self.crossing.ctx.upstreams.http2(pool, address);
+        self.arm();
+        let ready = match self.in_time(client, endpoint.ready()).await? {
+            Ok(ready) => ready,
+            Err(error) => return Err(Setback::Upstream { lost: error.into(), raced: false }),
+        };
+        if let Some(until) = self.patience.until {
+            grpc::pass_on(&mut parts.headers, until.saturating_duration_since(net::now()));
+        }
+        let mut lease = None;
+        let sides = http2::call(ready, parts, self.has_body, &mut lease)
+            .map_err(|lost| Setback::Upstream { lost, raced: true })?;
+        let mut relay = Relay::new(flow, client, sides, self.deadline, self.patience);
+        let result = poll_fn(|cx| relay.poll(cx)).await;
+        concluded(&relay, result, true)
+    }
+
+    async fn over_text<B: Source, C: Client>(
+        &self,
+        (address, pool, may_reuse): (SocketAddr, PoolId, bool),
+        (head, framing, kind): (&[u8], Framing, RequestKind),
+        flow: (&mut B, &mut Pump),
+        client: &mut C,
+    ) -> Result<End, Setback> {
+        let ctx = self.crossing.ctx;
+        let kept = if may_reuse { ctx.upstreams.take(pool) } else { None };
+        let connection = match kept {
+            Some(connection) => connection,
+            None => {
+                self.arm();
+                match self.in_time(client, ctx.upstreams.connect(address)).await? {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        return Err(Setback::Upstream { lost: unconnected(address, &error), raced: false });
+                    }
+                }
+            }
+        };
+        let mut response = ctx.spare.response();
+        let (result, reusable) =
+            self.exchange_text(&connection, (head, framing, kind), &mut response, flow, client).await;
+        ctx.spare.put_response(response);
+        if reusable {
+            ctx.upstreams.put(pool, connection);
+        }
+        result
+    }
+
+    /// One exchange on a connection of HTTP/1; true if that can carry another.
+    async fn exchange_text<B: Source, C: Client>(
+        &self,
+        connection: &Connection,
+        (head, framing, kind): (&[u8], Framing, RequestKind),
+        response: &mut ResponseHead,
+        flow: (&mut B, &mut Pump),
+        client: &mut C,
+    ) -> (Result<End, Setback>, bool) {
+        let mut out = self.crossing.ctx.spare.buffer();
+        out.extend_from_slice(head);
+        let form = if framing == Framing::Chunked { Form::Chunked } else { Form::Plain };
+        let writer = TextWriter::new(connection, out, form);
+        let limits = &self.crossing.terms.settings().limits;
+        let origin = TextOrigin::new(connection, limits, response, kind);
+        let mut relay = Relay::new(flow, client, (writer, origin), self.deadline, self.patience);
+        let result = poll_fn(|cx| relay.poll(cx)).await;
+        connection.call_ended();
+        let reusable = result.is_ok() && relay.is_uploaded() && relay.upstream().keeps_connection();
+        let end = concluded(&relay, result, connection.reused);
+        self.crossing.ctx.spare.put_buffer(relay.into_writer().into_buffer());
+        (end, reusable)
+    }
+
+    /// Waits for what must come before the request can be sent.
+    async fn in_time<C: Client, T>(
+        &self,
+        client: &mut C,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Setback> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if client.poll_gone(cx, self.has_body).is_ready() {
+                let passed = Passed::default();
+                return Poll::Ready(Err(Setback::Over(End::ClientGone { passed })));
+            }
+            self.deadline.poll_expired(cx).map(|()| {
+                let why = "no connection to the upstream was free in time";
+                Err(Setback::Over(End::Reply(Reply::new(Failure::UpstreamTimeout, why))))
+            })
+        })
+        .await
+    }
+
+    fn arm(&self) {
+        let Patience { response, idle, until } = self.patience;
+        let limit = if response.is_zero() { idle } else { response };
+        let due = (!limit.is_zero()).then(|| net::now() + limit);
+        match due.into_iter().chain(until).min() {
+            Some(at) => self.deadline.arm(at),
+            None => self.deadline.disarm(),
+        }
+    }
+}
+
+/// What the end of a relay means for the request.
+fn concluded<B: Source, C: Client, W: Sink, U: Upstream>(
+    relay: &Relay<'_, B, C, W, U>,
+    result: Result<(), Failed>,
+    raced: bool,
+) -> Result<End, Setback> {
+    let passed = relay.passed();
+    match result {
+        Ok(()) => Ok(End::Delivered { passed, whole: relay.is_uploaded() }),
+        Err(Failed::ClientGone) => Ok(End::ClientGone { passed }),
+        Err(Failed::Reply(reply)) if !relay.is_begun() => Ok(End::Reply(reply)),
+        Err(Failed::Reply(Reply { failure, .. })) => Ok(End::Cut { passed, failure, code: Code::CANCEL }),
+        Err(Failed::Upstream(Lost { code, failure, .. })) if relay.is_begun() => {
+            let failure = if failure == Failure::UpstreamClosed { Failure::UpstreamReset } else { failure };
+            Ok(End::Cut { passed, failure, code })
+        }
+        Err(Failed::Upstream(lost)) => {
+            let raced = raced && lost.failure == Failure::UpstreamClosed;
+            Err(Setback::Upstream { lost, raced })
+        }
+    }
+}
+
+/// Does some work for a client; nothing if that is gone before it is done.
+pub(super) async fn unless_gone<C: Client, T>(
+    client: &mut C,
+    sending: bool,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => client.poll_gone(cx, sending).map(|()| None),
+    })
+    .await
+}
+
+fn unconnected(address: SocketAddr, error: &io::Error) -> Lost {
+    // Nothing was sent, so the upload still has all there is of it.
+    let lost = Lost::upstream(Failure::ConnectFailed, format!("connect to {address}: {error}"));
+    Lost { unprocessed: true, ..lost }
+}
+
+/// What the meaning of the response depends on.
+fn kind(method: &Method) -> RequestKind {
+    if *method == Method::HEAD { RequestKind::Head } else { RequestKind::Plain }
+}
+
+/// The bounds of a call to the endpoints that were found for it.
+pub(super) fn patience(crossing: Crossing<'_>, call: &Call, until: Option<Instant>) -> Patience {
+    Patience {
+        response: call.target.as_ref().map_or(Duration::ZERO, |t| t.service.policy.response_timeout),
+        idle: crossing.terms.settings().stream_idle_timeout,
+        until,
+    }
+}

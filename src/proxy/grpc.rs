@@ -1,0 +1,68 @@
+//! What a call of gRPC asks of its proxy: its deadline, and its outcome in the trailers. Pure; the grammar is the codec's.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::codec::grpc::{self, TimeoutText};
+
+/// How long the client waits.
+pub(super) static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The outcome.
+pub(super) static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// The outcome in words.
+pub(super) static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Longest deadline that is kept: what is longer is as good as none.
+const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The outcome of a call, where these fields tell it.
+pub(super) fn status(fields: &HeaderMap) -> Option<u8> {
+    let digits = fields.get(&STATUS)?.as_bytes();
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// When the client gives up. A value that cannot be read sets no deadline: it is left to the server.
+pub(super) fn deadline(fields: &HeaderMap, begun: Instant) -> Option<Instant> {
+    let timeout = grpc::parse_timeout(fields.get(&TIMEOUT)?.as_bytes()).ok()?;
+    begun.checked_add(timeout.min(DEADLINE_MAX))
+}
+
+/// Tells the next hop how much of the time is left.
+pub(super) fn pass_on(fields: &mut HeaderMap, left: Duration) {
+    if let Ok(value) = HeaderValue::from_bytes(TimeoutText::new(left).as_bytes()) {
+        fields.insert(&TIMEOUT, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn fields(name: &HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name.clone(), HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn the_next_hop_is_told_what_is_left() {
+        let begun = Instant::now();
+        let mut call = fields(&TIMEOUT, "2S");
+        let until = deadline(&call, begun).unwrap();
+        assert_eq!(until, begun + Duration::from_secs(2));
+        pass_on(&mut call, Duration::from_millis(1500));
+        assert_eq!(deadline(&call, begun), Some(begun + Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_be_read_is_none() {
+        assert_eq!(deadline(&fields(&TIMEOUT, "soon"), Instant::now()), None);
+        assert_eq!(deadline(&HeaderMap::new(), Instant::now()), None);
+    }
+
+    #[test]
+    fn the_outcome_is_a_number() {
+        assert_eq!(status(&fields(&STATUS, "14")), Some(14));
+        assert_eq!(status(&fields(&STATUS, "none")), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Bodies of HTTP/2 streams as sources and sinks.
+//!
+//! What has arrived is credit that the peer has used up; it gets it back when the bytes have gone on
+//! ([`Source::passed`]). What is put must have been granted by the peer: the connection then holds no more than its window
+//! and its own bound.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::HeaderMap;
+
+use crate::proxy::flow::{Closed, Lost, Piece, Sink, Source};
+
+/// The other end of a stream: says what its errors mean.
+pub(super) trait Peer {
+    fn lost(&self, error: &h2::Error) -> Lost;
+}
+
+/// The client.
+#[derive(Debug)]
+pub(super) struct Downstream;
+
+impl Peer for Downstream {
+    fn lost(&self, error: &h2::Error) -> Lost {
+        Lost::client(error.to_string())
+    }
+}
+
+/// What comes on a stream.
+pub(super) struct Inflow<P> {
+    pub(super) stream: RecvStream,
+    pub(super) peer: P,
+}
+
+impl<P: Peer> Source for Inflow<P> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
+        match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(data)) => return Poll::Ready(Ok(Piece::Data(data))),
+            Some(Err(error)) => return Poll::Ready(Err(self.peer.lost(&error))),
+            None => {}
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Ok(Piece::Trailers(trailers))),
+            Ok(None) => Poll::Ready(Ok(Piece::End)),
+            Err(error) => Poll::Ready(Err(self.peer.lost(&error))),
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        // A stream that was reset meanwhile wants no credit.
+        let _ = self.stream.flow_control().release_capacity(bytes);
+    }
+}
+
+/// What goes on a stream.
+pub(super) struct Outflow {
+    pub(super) stream: SendStream<Bytes>,
+}
+
+impl Sink for Outflow {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Closed>> {
+        self.stream.reserve_capacity(wanted);
+        loop {
+            let room = self.stream.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room.min(wanted)));
+            }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(Closed)),
+            }
+        }
+    }
+
+    fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
+        self.stream.send_data(data, end).map_err(|_| Closed)
+    }
+
+    fn put_trailers(&mut self, trailers: HeaderMap) -> Result<(), Closed> {
+        self.stream.send_trailers(trailers).map_err(|_| Closed)
+    }
+
+    fn poll_flushed(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,115 @@
+//! An upstream that answers in HTTP/2.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::request::Parts;
+use http::{Request, Response};
+
+use super::body::{Inflow, Outflow, Peer};
+use crate::proxy::flow::{Code, Lost, Piece, Sink, Source};
+use crate::proxy::relay::Upstream;
+use crate::upstream::http2::{Answer, Call, CallError, Cause, Lease, Ready};
+
+/// The response side of a call.
+struct Callee<'a> {
+    stage: Stage<'a>,
+    lease: &'a Lease,
+}
+
+enum Stage<'a> {
+    Head(Answer),
+    Body(Inflow<&'a Lease>),
+}
+
+/// Sends the head of a request on a stream that is ready. Returns both sides of it; `lease` is where its place is kept.
+///
+/// # Errors
+/// Why it was not sent.
+pub(in crate::proxy) fn call<'a>(
+    ready: Ready,
+    parts: Parts,
+    has_body: bool,
+    lease: &'a mut Option<Lease>,
+) -> Result<(impl Sink, impl Upstream), Lost> {
+    let Call { answer, body, lease: place } =
+        ready.send(Request::from_parts(parts, ()), !has_body).map_err(Lost::from)?;
+    let lease = &*lease.insert(place);
+    Ok((Outflow { stream: body }, Callee { stage: Stage::Head(answer), lease }))
+}
+
+impl Peer for &Lease {
+    fn lost(&self, error: &h2::Error) -> Lost {
+        self.explain(error).into()
+    }
+}
+
+impl From<CallError> for Lost {
+    fn from(error: CallError) -> Self {
+        let code = match error.cause {
+            Cause::Reset(reason) => Code(reason.into()),
+            Cause::Protocol => Code::PROTOCOL_ERROR,
+            _ => Code::INTERNAL_ERROR,
+        };
+        Self {
+            code,
+            failure: error.cause.failure(false),
+            unprocessed: error.cause.is_unprocessed(),
+            detail: error.detail,
+        }
+    }
+}
+
+impl Upstream for Callee<'_> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Response<()>, bool), Lost>> {
+        let Stage::Head(answer) = &mut self.stage else {
+            return Poll::Ready(Err(Lost::upstream(
+                mesher_actors::snapshot::Failure::UpstreamProtocolError,
+                "the response has a second head",
+            )));
+        };
+        match ready!(answer.poll_interim(cx)) {
+            Some(Ok(head)) => return Poll::Ready(Ok((head, false))),
+            Some(Err(error)) => return Poll::Ready(Err(self.lease.lost(&error))),
+            None => {}
+        }
+        match ready!(Pin::new(answer).poll(cx)) {
+            Ok(response) => {
+                let (head, stream) = response.into_parts();
+                let end = stream.is_end_stream();
+                self.stage = Stage::Body(Inflow { stream, peer: self.lease });
+                Poll::Ready(Ok((Response::from_parts(head, ()), end)))
+            }
+            Err(error) => Poll::Ready(Err(self.lease.lost(&error))),
+        }
+    }
+
+    fn request_sent(&mut self) {
+        // The answer counts as outstanding since its head was sent.
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.lease.peer_addr()
+    }
+}
+
+impl Source for Callee<'_> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
+        match &mut self.stage {
+            Stage::Body(inflow) => inflow.poll_piece(cx),
+            Stage::Head(_) => Poll::Pending,
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(&self.stage, Stage::Body(inflow) if inflow.is_ended())
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        if let Stage::Body(inflow) = &mut self.stage {
+            inflow.passed(bytes);
+        }
+    }
+}

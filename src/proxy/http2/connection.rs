@@ -1,0 +1,125 @@
+//! A client's HTTP/2 connection: accepts streams, and ends in order whatever the reason.
+//!
+//! ```text
+//!   preface --> serving --no stream for long, or shutdown--> GOAWAY, streams under way finish --> ended
+//!                  |                                                                               ^
+//!                  +--broken rules, too many resets--> GOAWAY with the error -- what still comes --+
+//!                                                                               is thrown away
+//! ```
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::Reason;
+use tracing::debug;
+
+use super::limits::{self, GOODBYE};
+use super::session::Session;
+use super::stream;
+use crate::net::{self, Deadline, Stream};
+use crate::proxy::connection::{Open, linger};
+
+/// Serves a connection whose first bytes are HTTP/2's to its end.
+pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Session>) {
+    let deadline = Deadline::new();
+    let terms = session.ctx.terms();
+    deadline.arm(net::now() + terms.settings().header_timeout);
+    let builder = limits::builder(&terms.settings().limits);
+    drop(terms);
+    let handshake = builder.handshake::<_, Bytes>(&stream);
+    let begun = {
+        let mut handshake = pin!(handshake);
+        poll_fn(|cx| match handshake.as_mut().poll(cx) {
+            Poll::Ready(begun) => Poll::Ready(begun.ok()),
+            Poll::Pending => deadline.poll_expired(cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(h2) = begun else { return };
+    let mut connection = Connection { h2, session, deadline, open, leaving: false, abused: false };
+    connection.rearm(net::now());
+    let is_clean = poll_fn(|cx| connection.poll(cx)).await;
+    let Connection { deadline, h2, .. } = connection;
+    drop(h2);
+    if !is_clean {
+        // Unread bytes of the client would turn the close into a reset, which takes the GOAWAY away.
+        linger(&stream, &deadline).await;
+    }
+}
+
+struct Connection<'s> {
+    h2: h2::server::Connection<&'s Stream, Bytes>,
+    session: Rc<Session>,
+    deadline: Deadline,
+    open: Open,
+    /// A GOAWAY was sent: the connection ends with its last stream.
+    leaving: bool,
+    /// The client wastes our time: the connection ends now.
+    abused: bool,
+}
+
+impl Connection<'_> {
+    /// Ready at the end; false if the client may still be sending.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
+        if !self.abused && self.session.is_abused(cx) {
+            self.abused = true;
+            self.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        }
+        if self.open.is_draining(cx) {
+            self.leave();
+        }
+        loop {
+            match self.h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    net::spawn(stream::serve(self.session.enter(), request, respond));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
+                    return Poll::Ready(error.is_io());
+                }
+                Poll::Ready(None) => return Poll::Ready(!self.abused),
+                Poll::Pending => {
+                    if self.deadline.poll_expired(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if self.is_over(net::now()) {
+                        return Poll::Ready(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes no more streams; those under way finish.
+    fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.h2.graceful_shutdown();
+            self.deadline.arm(net::now() + GOODBYE);
+        }
+    }
+
+    /// The time is up: what for?
+    fn is_over(&mut self, now: Instant) -> bool {
+        if self.leaving {
+            self.deadline.arm(now + GOODBYE);
+            return self.session.idle_since().is_some();
+        }
+        if self.rearm(now) {
+            self.leave();
+        }
+        false
+    }
+
+    /// Looks again when no stream has been there for too long; true if that is now.
+    fn rearm(&self, now: Instant) -> bool {
+        let timeout = self.session.ctx.terms.borrow().settings().idle_timeout;
+        let due = self.session.idle_since().unwrap_or(now) + timeout;
+        self.deadline.arm(due);
+        due <= now
+    }
+}

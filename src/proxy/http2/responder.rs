@@ -1,0 +1,87 @@
+//! A client that asked on a stream: takes the response there.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, Response, header};
+
+use super::body::Outflow;
+use super::session::Session;
+use crate::proxy::flow::{Closed, Code, Sink};
+use crate::proxy::relay::Client;
+
+/// The response side of a stream.
+pub(super) struct Responder {
+    respond: SendResponse<Bytes>,
+    body: Option<Outflow>,
+    session: Rc<Session>,
+    /// Responses get a date if they have none (RFC 9110 section 6.6.1); those of gRPC, whose metadata is not ours, do not.
+    dates: bool,
+}
+
+impl Responder {
+    /// Nothing is answered yet.
+    pub(super) fn new(respond: SendResponse<Bytes>, session: Rc<Session>) -> Self {
+        Self { respond, body: None, session, dates: true }
+    }
+
+    /// Whether responses get a date.
+    pub(super) fn set_dates(&mut self, dates: bool) {
+        self.dates = dates;
+    }
+
+    /// A response has begun.
+    pub(super) fn is_begun(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// The client must not take what it has for the whole response.
+    pub(super) fn cut(&mut self, code: Code) {
+        self.respond.send_reset(code.0.into());
+    }
+}
+
+impl Client for Responder {
+    fn interim(&mut self, head: Response<()>) -> Result<(), Closed> {
+        self.respond.send_informational(head).map_err(|_| Closed)
+    }
+
+    fn begin(&mut self, mut head: Response<()>, end: bool) -> Result<(), Closed> {
+        if self.dates && !head.headers().contains_key(header::DATE) {
+            head.headers_mut().insert(header::DATE, self.session.ctx.dates.value());
+        }
+        let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
+        self.body = Some(Outflow { stream });
+        Ok(())
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>, _: bool) -> Poll<()> {
+        match &mut self.body {
+            Some(body) => body.stream.poll_reset(cx).map(|_| ()),
+            None => self.respond.poll_reset(cx).map(|_| ()),
+        }
+    }
+}
+
+impl Sink for Responder {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Closed>> {
+        match &mut self.body {
+            Some(body) => body.poll_room(cx, wanted),
+            None => Poll::Pending,
+        }
+    }
+
+    fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
+        self.body.as_mut().map_or(Ok(()), |body| body.put(data, end))
+    }
+
+    fn put_trailers(&mut self, trailers: HeaderMap) -> Result<(), Closed> {
+        self.body.as_mut().map_or(Ok(()), |body| body.put_trailers(trailers))
+    }
+
+    fn poll_flushed(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,165 @@
+//! One request of HTTP/2, from its head to its end.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::request::Parts;
+use http::{Method, Request};
+use mesher_actors::snapshot::Failure;
+
+use super::body::{Downstream, Inflow};
+use super::responder::Responder;
+use super::session::{Place, Session};
+use crate::handler::{Call, Reply};
+use crate::net::{self, Deadline};
+use crate::proxy::account::{self, InFlight};
+use crate::proxy::attempts::{self, Attempts, End, unless_gone};
+use crate::proxy::flow::Sink;
+use crate::proxy::grpc;
+use crate::proxy::message::{self, Marks, Traits};
+use crate::proxy::relay::{Client, Passed};
+use crate::proxy::reply::{self, Wanted};
+use crate::proxy::route::{Crossing, Wish, route};
+use crate::proxy::terms::Terms;
+
+/// Carries the request, answers it and counts it. Ends at once when the client resets the stream.
+pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let session = place.session();
+    let ctx = &session.ctx;
+    let _in_flight = InFlight::new(&ctx.stats);
+    let (parts, body) = request.into_parts();
+    let terms = ctx.terms();
+    let mut call = Call::default();
+    let mut exchange = Exchange {
+        session,
+        terms: &terms,
+        has_body: !body.is_end_stream(),
+        is_head: parts.method == Method::HEAD,
+        traits: Traits::default(),
+        client: Responder::new(respond, session.clone()),
+        deadline: Deadline::new(),
+        started: net::now(),
+    };
+    let end = exchange.run(parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
+    let started = exchange.started;
+    let (passed, status, failure) = exchange.conclude(end).await;
+    let series = account::finish(ctx, session.ingress.direction, &call, (status, failure), started);
+    if let Some(outcome) = passed.grpc_status {
+        series.record_grpc(outcome);
+    }
+}
+
+struct Exchange<'a> {
+    session: &'a Session,
+    terms: &'a Terms,
+    has_body: bool,
+    is_head: bool,
+    traits: Traits,
+    client: Responder,
+    deadline: Deadline,
+    started: Instant,
+}
+
+impl Exchange<'_> {
+    async fn run(&mut self, mut parts: Parts, mut body: Inflow<Downstream>, call: &mut Call) -> End {
+        // Many come only to be reset; nothing is done for those.
+        if poll_fn(|cx| Poll::Ready(self.client.poll_gone(cx, false).is_ready())).await {
+            return End::ClientGone { passed: Passed::default() };
+        }
+        let limits = &self.terms.settings().limits;
+        match message::judge(&mut parts, limits, self.has_body) {
+            Ok(traits) => self.traits = traits,
+            Err(reply) => return End::Reply(reply),
+        }
+        self.client.set_dates(!self.traits.is_grpc);
+        let ctx = &self.session.ctx;
+        if ctx.stats.requests_in_flight.value() > self.terms.settings().requests_max {
+            let why = "as many requests as allowed are in flight (mesher.limit.requests)";
+            return End::Reply(Reply::new(Failure::Overloaded, why));
+        }
+        let crossing = Crossing { ctx, terms: self.terms, ingress: &self.session.ingress };
+        let wish = Wish {
+            tunnel: self.session.tunnel.as_ref(),
+            authority: parts.uri.authority().map(|authority| authority.as_str().as_bytes()),
+            forwarded_port: message::forwarded_port(&parts.headers),
+            hops_left: self.traits.hops_left,
+            is_grpc: self.traits.is_grpc,
+        };
+        let port = match unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await {
+            Some(Ok(port)) => port,
+            Some(Err(reply)) => return End::Reply(reply),
+            None => return End::ClientGone { passed: Passed::default() },
+        };
+        if let (None, Some(target)) = (parts.uri.authority(), &call.target) {
+            message::name_host(&mut parts, &target.service.name);
+        }
+        let marks = Marks {
+            direction: self.session.ingress.direction,
+            peer: &self.session.peer,
+            scheme: self.session.scheme,
+            port,
+            source: &ctx.source,
+            source_alone: &ctx.source_alone,
+        };
+        message::prepare(&mut parts, self.traits, &marks);
+        let until = if self.traits.is_grpc { grpc::deadline(&parts.headers, self.started) } else { None };
+        let patience = attempts::patience(crossing, call, until);
+        let attempts =
+            Attempts { crossing, call, deadline: &self.deadline, patience, has_body: self.has_body };
+        attempts.run(parts, &mut body, &mut self.client).await
+    }
+
+    /// Says to the client what has to be said. Returns what is counted.
+    async fn conclude(mut self, end: End) -> (Passed, u16, Option<Failure>) {
+        match end {
+            End::Delivered { passed, .. } => (passed, passed.status, None),
+            End::Cut { passed, failure, code } => {
+                self.client.cut(code);
+                (passed, passed.status, Some(failure))
+            }
+            End::ClientGone { passed } => {
+                if !self.client.is_begun() {
+                    self.session.note_early_reset();
+                }
+                (passed, passed.status, Some(Failure::ClientGone))
+            }
+            End::Reply(reply) => {
+                self.answer(&reply).await;
+                let grpc_status = self.traits.is_grpc.then(|| reply.failure.face().grpc);
+                (Passed { status: reply.status, grpc_status }, reply.status, Some(reply.failure))
+            }
+        }
+    }
+
+    /// Answers here; what the client does not take in time is thrown away.
+    async fn answer(&mut self, reply: &Reply) {
+        if self.traits.is_grpc {
+            let _ = self.client.begin(reply::trailers_only(reply), true);
+            return;
+        }
+        let wanted = Wanted { head: self.is_head, json: self.traits.wants_json, close: false };
+        let (head, mut body) = reply::message(reply, wanted);
+        if self.client.begin(head, body.is_empty()).is_err() {
+            return;
+        }
+        self.deadline.arm(net::now() + self.terms.settings().header_timeout);
+        poll_fn(|cx| {
+            while !body.is_empty() {
+                match self.client.poll_room(cx, body.len()) {
+                    Poll::Ready(Ok(room)) => {
+                        let piece = body.split_to(room.min(body.len()));
+                        let _ = self.client.put(piece, body.is_empty());
+                    }
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => return self.deadline.poll_expired(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}

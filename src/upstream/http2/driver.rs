@@ -1,0 +1,135 @@
+//! The task of a connection: makes it, gives it to its endpoint, drives it until it ends.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+use h2::client::SendRequest;
+use h2::{Ping, PingPong};
+use mesher_actors::snapshot::stats::ShardStats;
+
+use super::endpoint::{Attempt, Dial};
+use super::link::Link;
+use super::pulse::Due;
+use super::settings::{STREAMS_UNKNOWN, Settings};
+use super::wire::{Io, Wire};
+use crate::net;
+
+type H2 = h2::client::Connection<Io, Bytes>;
+
+/// Connects for an endpoint and serves it until the connection ends.
+pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats: Arc<ShardStats>) {
+    let (sender, mut h2, wire) = match establish(&dial, &settings, stats).await {
+        Ok(made) => made,
+        Err(why) => return attempt.failed(&why),
+    };
+    let mut pings = h2.ping_pong();
+    let streams_max = streams_max(&h2, &settings);
+    let Some(link) = attempt.succeeded(sender, &wire, streams_max, &settings) else { return };
+    drop(wire);
+    let link = Ending(link);
+    let why = poll_fn(|cx| poll(&link.0, &mut h2, pings.as_mut(), &settings, cx)).await;
+    link.0.end(why);
+}
+
+/// Ends the link with its task, in whatever way that goes.
+struct Ending(Rc<Link>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(None);
+    }
+}
+
+/// A connection whose peer has sent its SETTINGS: it speaks HTTP/2, and how many streams it takes is known. Until then no
+/// request is risked on it.
+async fn establish(
+    dial: &Dial,
+    settings: &Settings,
+    stats: Arc<ShardStats>,
+) -> Result<(SendRequest<Bytes>, H2, Rc<Wire>), String> {
+    let wire = Wire::new(dial().await.map_err(|error| error.to_string())?, stats);
+    let io = Io(wire.clone());
+    let handshake = async {
+        let (mut sender, mut h2) =
+            settings.builder().handshake(io).await.map_err(|error| error.to_string())?;
+        poll_fn(|cx| poll_settings(&mut sender, &mut h2, cx)).await?;
+        Ok((sender, h2))
+    };
+    let timeout = if settings.settings_timeout.is_zero() { Duration::MAX } else { settings.settings_timeout };
+    match select(pin!(handshake), net::sleep(timeout)).await {
+        Either::Left((made, _)) => made.map(|(sender, h2)| (sender, h2, wire)),
+        Either::Right(_) => {
+            Err(format!("it sent no SETTINGS frame within {timeout:?}; does it speak HTTP/2 on this port?"))
+        }
+    }
+}
+
+fn poll_settings(
+    sender: &mut SendRequest<Bytes>,
+    h2: &mut H2,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), String>> {
+    match Pin::new(&mut *h2).poll(cx) {
+        Poll::Ready(Ok(())) => return Poll::Ready(Err("it closed the connection at once".to_owned())),
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(format!("it does not speak HTTP/2: {error}"))),
+        Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
+        Poll::Pending => {}
+    }
+    match sender.poll_ready(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+        _ => Poll::Ready(Ok(())),
+    }
+}
+
+/// One turn of the connection. Ready when it has ended, with what its calls are told beyond what the protocol says.
+fn poll(
+    link: &Link,
+    h2: &mut H2,
+    pings: Option<&mut PingPong>,
+    settings: &Settings,
+    cx: &mut Context<'_>,
+) -> Poll<Option<&'static str>> {
+    if let Poll::Ready(ended) = Pin::new(&mut *h2).poll(cx) {
+        if let Err(error) = ended {
+            tracing::debug!(peer = %link.peer(), %error, "an upstream HTTP/2 connection broke");
+        }
+        return Poll::Ready(None);
+    }
+    link.set_limit(streams_max(h2, settings));
+    link.check_open(cx);
+    let Some(pings) = pings else { return Poll::Ready(None) };
+    if link.is_pinging() && pings.poll_pong(cx).is_ready() {
+        link.ping_answered();
+    }
+    loop {
+        match link.due(net::now()) {
+            Due::Nothing => {}
+            Due::Ping => {
+                // Fails only while another is under way.
+                let _ = pings.send_ping(Ping::opaque());
+                // Nobody else asks to be woken for the answer.
+                if pings.poll_pong(cx).is_ready() {
+                    link.ping_answered();
+                }
+            }
+            Due::Retire => link.retire(),
+            Due::Drop(why) => return Poll::Ready(Some(why)),
+        }
+        if link.poll_due(cx).is_pending() {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Streams that both sides want.
+fn streams_max(h2: &H2, settings: &Settings) -> u32 {
+    u32::try_from(h2.max_concurrent_send_streams())
+        .unwrap_or(u32::MAX)
+        .min(settings.streams_per_connection.max(1))
+}

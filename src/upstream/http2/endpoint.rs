@@ -1,0 +1,223 @@
+//! The connections to one endpoint: gives out places on them, makes another when all are full, lets callers wait.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use h2::client::SendRequest;
+use mesher_actors::snapshot::stats::ShardStats;
+
+use super::call::Ready;
+use super::choice::{self, Load};
+use super::driver;
+use super::error::{CallError, Cause};
+use super::link::Link;
+use super::pulse::Pulse;
+use super::queue::Queue;
+use super::settings::Settings;
+use super::wire::Wire;
+use crate::net;
+use crate::upstream::Connection;
+
+/// After an attempt to make a further connection failed: how long the endpoint gets by with those it has. Otherwise each
+/// call that ends would try again.
+const FURTHER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes a connection on which HTTP/2 can begin: connected, secured if need be, within a time of its own.
+pub type Dial = Rc<dyn Fn() -> LocalBoxFuture<'static, io::Result<Connection>>>;
+
+/// One endpoint's connections on one shard. When the last owner lets go of it, its connections are retired.
+pub struct Endpoint {
+    address: SocketAddr,
+    dial: Dial,
+    settings: Rc<RefCell<Settings>>,
+    stats: Arc<ShardStats>,
+    /// Those that take calls, oldest first. Retired ones live on in their tasks.
+    links: RefCell<Vec<Rc<Link>>>,
+    waiting: Queue<Result<Ready, CallError>>,
+    /// An [`Attempt`] is under way.
+    connecting: Cell<bool>,
+    /// No further connection is tried until then.
+    paused_until: Cell<Option<Instant>>,
+    me: Weak<Self>,
+}
+
+/// The one attempt to connect that an endpoint has under way. Whatever becomes of it, those who wait hear of it.
+pub(super) struct Attempt {
+    endpoint: Option<Weak<Endpoint>>,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Without connections.
+    pub(super) fn new(
+        address: SocketAddr,
+        dial: Dial,
+        settings: Rc<RefCell<Settings>>,
+        stats: Arc<ShardStats>,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            address,
+            dial,
+            settings,
+            stats,
+            links: RefCell::default(),
+            waiting: Queue::new(),
+            connecting: Cell::new(false),
+            paused_until: Cell::new(None),
+            me: me.clone(),
+        })
+    }
+
+    /// A place on a connection, made if need be. Waits while all are full, for as long as the caller does: dropping the
+    /// future gives everything back.
+    ///
+    /// # Errors
+    /// [`Cause::ConnectFailed`] if there is no connection and the attempt that all who wait share has failed (the next
+    /// caller starts another); [`Cause::Overflow`] if too many wait already.
+    pub async fn ready(&self) -> Result<Ready, CallError> {
+        if self.waiting.is_empty() {
+            if self.chosen().is_some_and(|link| link.may_have_ended()) {
+                net::yield_now().await; // to its task, which is woken already
+            }
+            if let Some(ready) = self.take() {
+                return Ok(ready);
+            }
+        }
+        let max = self.settings.borrow().waiting_per_endpoint;
+        let Some(wait) = self.waiting.join(max) else { return Err(self.overflow(max)) };
+        self.dispatch();
+        wait.await
+    }
+
+    /// Hands out what places there are; asks for another connection if some still wait.
+    pub(super) fn dispatch(&self) {
+        while !self.waiting.is_empty() {
+            let Some(ready) = self.take() else { return self.connect() };
+            self.waiting.serve(|| Ok(ready));
+        }
+    }
+
+    /// A connection takes no more calls.
+    pub(super) fn forget(&self, link: &Link) {
+        self.links.borrow_mut().retain(|known| !std::ptr::eq(&**known, link));
+    }
+
+    fn take(&self) -> Option<Ready> {
+        self.chosen()?.lease()
+    }
+
+    fn chosen(&self) -> Option<Rc<Link>> {
+        let links = self.links.borrow();
+        let at = choice::choose(loads(&links))?;
+        links.get(at).cloned()
+    }
+
+    fn connect(&self) {
+        let settings = self.settings.borrow().clone();
+        let max = settings.connections_per_endpoint.max(1);
+        let pause = self.paused_until.get().is_some_and(|until| net::now() < until);
+        if self.connecting.get() || pause || !choice::wants_another(loads(&self.links.borrow()), max) {
+            return;
+        }
+        self.connecting.set(true);
+        let attempt = Attempt { endpoint: Some(self.me.clone()) };
+        net::spawn(driver::run(attempt, self.dial.clone(), settings, self.stats.clone()));
+    }
+
+    fn connected(&self, link: Rc<Link>) {
+        self.connecting.set(false);
+        self.links.borrow_mut().push(link);
+        self.dispatch();
+    }
+
+    /// Who waits shares the failure, unless there are connections to wait for.
+    fn not_connected(&self, why: &str) {
+        self.connecting.set(false);
+        if self.links.borrow().is_empty() {
+            let detail = format!("no HTTP/2 connection to {}: {why}", self.address);
+            self.waiting.serve_all(|| Err(CallError { cause: Cause::ConnectFailed, detail: detail.clone() }));
+        } else {
+            tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
+            self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
+        }
+    }
+
+    fn overflow(&self, max: usize) -> CallError {
+        let detail = format!("{max} calls wait for a stream to {} already", self.address);
+        CallError { cause: Cause::Overflow, detail }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        for link in self.links.take() {
+            link.retire();
+        }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let links = self.links.borrow();
+        f.debug_struct("Endpoint")
+            .field("address", &self.address)
+            .field("loads", &loads(&links).collect::<Vec<_>>())
+            .field("connecting", &self.connecting.get())
+            .finish_non_exhaustive()
+    }
+}
+
+fn loads(links: &[Rc<Link>]) -> impl Iterator<Item = Load> {
+    links.iter().map(|link| link.load())
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// There is a connection; it is the endpoint's if that still exists.
+    pub(super) fn succeeded(
+        mut self,
+        sender: SendRequest<Bytes>,
+        wire: &Rc<Wire>,
+        streams_max: u32,
+        settings: &Settings,
+    ) -> Option<Rc<Link>> {
+        let me = self.endpoint.take()?;
+        let endpoint = me.upgrade()?;
+        let pulse = Pulse::new(settings.times(random()), net::now());
+        let link =
+            Link::new((me, endpoint.address), wire, sender, streams_max, pulse, endpoint.stats.clone());
+        endpoint.connected(link.clone());
+        Some(link)
+    }
+
+    /// There is none.
+    pub(super) fn failed(mut self, why: &str) {
+        self.fail(why);
+    }
+
+    fn fail(&mut self, why: &str) {
+        if let Some(endpoint) = self.endpoint.take().and_then(|endpoint| endpoint.upgrade()) {
+            endpoint.not_connected(why);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.fail("the attempt was given up");
+    }
+}
+
+/// Different for each connection; nobody needs to be surprised by it.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

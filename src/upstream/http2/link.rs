@@ -1,0 +1,222 @@
+//! One connection as its users and its task see it: how full it is, whether it still takes calls, and why it ended.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use mesher_actors::snapshot::stats::ShardStats;
+
+use super::call::{Lease, Ready};
+use super::choice::Load;
+use super::endpoint::Endpoint;
+use super::error::{CallError, Cause};
+use super::pulse::{Due, Pulse, View};
+use super::wire::Wire;
+use crate::net::{self, Deadline};
+
+/// The shared state of a connection. Its task drives it and ends it; calls count themselves in and out.
+pub(super) struct Link {
+    peer: SocketAddr,
+    endpoint: Weak<Endpoint>,
+    /// Weak, so that the socket is closed when the task ends, whoever still holds a call.
+    wire: Weak<Wire>,
+    /// None once the connection is retired: without it the `h2` crate says GOAWAY and closes after the last stream.
+    sender: RefCell<Option<SendRequest<Bytes>>>,
+    /// Calls under way, and how many there may be.
+    load: Cell<Load>,
+    /// Since when there are calls, or since when there are none.
+    since: Cell<Instant>,
+    /// It has carried a call.
+    used: Cell<bool>,
+    retired: Cell<Option<Instant>>,
+    pulse: RefCell<Pulse>,
+    deadline: Deadline,
+    /// Why the connection ended, if there is more to say than what the `h2` crate tells its streams.
+    epitaph: Cell<Option<&'static str>>,
+    stats: Arc<ShardStats>,
+}
+
+impl Link {
+    pub(super) fn new(
+        (endpoint, peer): (Weak<Endpoint>, SocketAddr),
+        wire: &Rc<Wire>,
+        sender: SendRequest<Bytes>,
+        streams_max: u32,
+        pulse: Pulse,
+        stats: Arc<ShardStats>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            peer,
+            endpoint,
+            wire: Rc::downgrade(wire),
+            sender: RefCell::new(Some(sender)),
+            load: Cell::new(Load { open: 0, limit: streams_max }),
+            since: Cell::new(net::now()),
+            used: Cell::new(false),
+            retired: Cell::new(None),
+            pulse: RefCell::new(pulse),
+            deadline: Deadline::new(),
+            epitaph: Cell::new(None),
+            stats,
+        })
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.load.get()
+    }
+
+    /// It carries nothing, and something has come from its peer that its task has not seen yet: the end, perhaps.
+    pub(super) fn may_have_ended(&self) -> bool {
+        self.load.get().open == 0 && self.wire.upgrade().is_none_or(|wire| wire.is_stale())
+    }
+
+    /// One place more is taken. None if the connection is retired.
+    pub(super) fn lease(self: &Rc<Self>) -> Option<Ready> {
+        let sender = self.sender.borrow().clone()?;
+        let load = self.load.get();
+        self.load.set(Load { open: load.open + 1, ..load });
+        self.stats.upstream_http2_streams.add(1);
+        self.stats.upstream_reused.add(u64::from(self.used.replace(true)));
+        if load.open == 0 {
+            self.since.set(net::now());
+        }
+        Some(Ready::new(sender, Lease::new(self.clone())))
+    }
+
+    /// One place less is taken.
+    pub(super) fn release(&self) {
+        let load = self.load.get();
+        self.load.set(Load { open: load.open.saturating_sub(1), ..load });
+        self.stats.upstream_http2_streams.sub(1);
+        if load.open == 1 {
+            self.since.set(net::now());
+            self.rearm();
+        }
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.dispatch();
+        }
+    }
+
+    /// The peer allows this many streams at a time.
+    pub(super) fn set_limit(&self, limit: u32) {
+        let load = self.load.get();
+        if load.limit == limit {
+            return;
+        }
+        self.load.set(Load { limit, ..load });
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.dispatch();
+        }
+    }
+
+    /// It takes no more calls; once it carries none it ends.
+    pub(super) fn retire(&self) {
+        let Some(sender) = self.sender.take() else { return };
+        drop(sender); // wakes the task if it was the last
+        self.retired.set(Some(net::now()));
+        self.rearm();
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            endpoint.forget(self);
+            endpoint.dispatch();
+        }
+    }
+
+    /// Retires the connection if it opens no more streams: its peer said GOAWAY, or stream ids have run out.
+    pub(super) fn check_open(&self, cx: &mut Context<'_>) {
+        let refused = match &mut *self.sender.borrow_mut() {
+            Some(sender) => matches!(sender.poll_ready(cx), Poll::Ready(Err(_))),
+            None => false,
+        };
+        if refused {
+            self.retire();
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self, why: Option<&'static str>) {
+        self.epitaph.set(why);
+        if why.is_some()
+            && let Some(wire) = self.wire.upgrade()
+        {
+            wire.reset_on_close();
+        }
+        self.retire();
+    }
+
+    // --- time
+
+    pub(super) fn is_pinging(&self) -> bool {
+        self.pulse.borrow().is_pinging()
+    }
+
+    pub(super) fn ping_answered(&self) {
+        self.pulse.borrow_mut().answered();
+    }
+
+    /// What time asks for now.
+    pub(super) fn due(&self, now: Instant) -> Due {
+        self.pulse.borrow_mut().due(now, self.view())
+    }
+
+    /// Ready when [`Link::due`] is to be asked again.
+    pub(super) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.rearm();
+        self.deadline.poll_expired(cx)
+    }
+
+    fn rearm(&self) {
+        match self.pulse.borrow().next(self.view()) {
+            Some(at) => self.deadline.arm(at),
+            None => self.deadline.disarm(),
+        }
+    }
+
+    fn view(&self) -> View {
+        let since = self.since.get();
+        View {
+            busy: self.load.get().open > 0,
+            since,
+            heard: self.wire.upgrade().map_or(since, |wire| wire.heard()),
+            retired: self.retired.get(),
+        }
+    }
+
+    // --- words
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// What an error of one of its streams means.
+    pub(super) fn explain(&self, error: &h2::Error) -> CallError {
+        self.describe(Cause::from(error), error)
+    }
+
+    /// What it means that a request could not even be handed to the connection.
+    pub(super) fn explain_unsent(&self, error: &h2::Error) -> CallError {
+        let cause = match Cause::from(error) {
+            Cause::Unsendable => Cause::Unsendable,
+            _ => Cause::Refused,
+        };
+        self.describe(cause, error)
+    }
+
+    fn describe(&self, cause: Cause, error: &h2::Error) -> CallError {
+        let peer = self.peer;
+        let detail = match (cause, self.epitaph.get()) {
+            (Cause::Closed, Some(why)) => format!("the connection to {peer} was closed: {why}"),
+            (Cause::Closed, None) => format!("{peer} closed the connection: {error}"),
+            (Cause::Refused, _) => format!("{peer} did not take the request: {error}"),
+            (Cause::Reset(_), _) => format!("{peer} reset the stream: {error}"),
+            (Cause::Protocol, _) => format!("{peer} broke the rules of HTTP/2: {error}"),
+            (Cause::Unsendable, _) => format!("the request cannot be sent to {peer} by HTTP/2: {error}"),
+            (Cause::ConnectFailed | Cause::Overflow, _) => error.to_string(),
+        };
+        CallError { cause, detail }
+    }
+}
