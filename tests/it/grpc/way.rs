@@ -133,10 +133,8 @@ pub(crate) fn on_every_way_to<Fut: Future<Output = ()>>(
     case: impl Fn(EchoClient) -> Fut + Sync,
 ) {
     play(&[Way::direct(server.address())], &case);
-    if std::env::var_os("DIRECT").is_none() {
-        let mesh = Mesh::start(server.address());
-        play(&mesh.ways(), &case);
-    }
+    let mesh = Mesh::start(server.address());
+    play(&mesh.ways(), &case);
 }
 
 /// Plays a case on these ways, all at the same time. A thread that fails has the name of its way.
