@@ -9,6 +9,7 @@
 //! | [`config`] | files, environment and flags as one space of keys, each with its origin; what is wrong with them |
 //! | [`registry`] | sources of instances: service-center, a file; the watcher that keeps one of them alive |
 //! | [`balancer`] | which instances of a service are called, and how one of them is chosen |
+//! | [`tls`] | the keys `ssl.*` and their files, as configurations of TLS that follow them |
 //! | [`health`] | checks of the local service |
 //! | [`control`] | all of it as one thread, started and stopped as a whole |
 //! | [`supervisor`] | starts what died again |
@@ -30,7 +31,9 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod tls;
 
+mod file_watch;
 mod one_line;
 mod route;
 mod web_thread;

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::registry::RegistrationState;
 use crate::supervisor::{Lives, Report};
+use crate::tls::Expiry;
 
 /// The one place where a control plane's actors put their status.
 #[derive(Debug, Default)]
@@ -40,6 +41,10 @@ pub struct Status {
     pub services: BTreeMap<Arc<str>, ServiceStatus>,
     /// Checks of the local service, in the order of the configuration.
     pub health_checks: Vec<CheckStatus>,
+    /// Certificates, and the files that hold those to trust.
+    pub certificates: Vec<Expiry>,
+    /// Why files of TLS that have changed are not used: what was made of them before is.
+    pub certificate_faults: Vec<String>,
     /// What is supervised, by name.
     pub supervised: BTreeMap<&'static str, Lives>,
     /// The last snapshot published to the shards; 0 before the first.

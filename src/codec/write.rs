@@ -2,6 +2,9 @@
 //!
 //! Takes what a parser of this crate accepted, or constants; it does not check again (debug builds do).
 
+use std::io::Write;
+use std::net::IpAddr;
+
 use super::bytes;
 use super::framing::Framing;
 
@@ -27,6 +30,22 @@ pub fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// `name: number`.
 pub fn number_header(out: &mut Vec<u8>, name: &[u8], value: u64) {
     header(out, name, itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// An address as text, in every request: hence without the formatting machinery where that is easy.
+pub fn ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (position, octet) in address.octets().into_iter().enumerate() {
+                if position > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        // Writing to a vector does not fail.
+        IpAddr::V6(address) => write!(out, "{address}").unwrap_or_default(),
+    }
 }
 
 /// The header line that declares this framing; nothing for bodies without one.
@@ -103,6 +122,14 @@ mod tests {
         assert_eq!(written(|out| framing(out, Framing::Chunked)), "Transfer-Encoding: chunked\r\n");
         assert_eq!(written(|out| framing(out, Framing::Length(0))), "Content-Length: 0\r\n");
         assert_eq!(written(|out| framing(out, Framing::UntilClose)), "");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for address in ["0.0.0.0", "10.2.33.255", "127.0.0.1", "::1", "fd00::5:1"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(written(|out| ip(out, address)), address.to_string());
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::balance::Balancer;
-    use crate::handler::{Directory, PoolId, Target};
+    use crate::handler::{Directory, Peer, PoolId, Target};
 
     fn service(endpoints: u16) -> Arc<Service> {
         let endpoints: Vec<_> = (1..=endpoints)
@@ -134,8 +134,14 @@ mod tests {
             };
             Rc::new(Target {
                 service: service.clone(),
-                pools: (0..service.endpoints.len() as u32)
-                    .map(|slot| PoolId { slot, generation: 0 })
+                peers: (0..)
+                    .zip(service.endpoints.iter())
+                    .map(|(slot, endpoint)| Peer {
+                        address: endpoint.address,
+                        protocol: endpoint.protocol,
+                        tls: None,
+                        pool: PoolId { slot, generation: 0 },
+                    })
                     .collect(),
                 balancer: RefCell::new(Balancer::new(service.strategy, 0)),
                 series: board.series(labels),
@@ -195,6 +201,37 @@ mod tests {
         assert!(matches!(run(&mut chain, from, &mut call, &two), Decision::Forward));
         assert_ne!(call.endpoint(), first);
         assert_eq!(chain.on_fault(&mut call, &refused()), None);
+    }
+
+    #[test]
+    fn a_call_of_grpc_goes_where_it_is_spoken_and_other_requests_to_rest_where_there_is_any() {
+        let with = |protocols: &[Protocol]| {
+            let mut service = Service::clone(&service(protocols.len() as u16));
+            let spoken = service.endpoints.iter().zip(protocols);
+            service.endpoints =
+                spoken.map(|(endpoint, &protocol)| Endpoint { protocol, ..endpoint.clone() }).collect();
+            directory(Some(Resolution::Known(Arc::new(service))))
+        };
+        let called = |protocols: &[Protocol], protocol| -> Vec<Option<usize>> {
+            let (mut chain, directory) = (Chain::new(SERVED), with(protocols));
+            let mut call = Call { protocol, ..Call::default() };
+            let mut called = Vec::new();
+            let mut from = Some(0);
+            while let Some(link) = from {
+                if !matches!(run(&mut chain, link, &mut call, &directory), Decision::Forward) {
+                    break;
+                }
+                called.push(call.endpoint());
+                from = chain.on_fault(&mut call, &refused());
+            }
+            called.sort();
+            called
+        };
+        let both = [Protocol::Rest, Protocol::Rest, Protocol::Grpc];
+        assert_eq!(called(&both, Protocol::Rest), [Some(0), Some(1)]);
+        assert_eq!(called(&both, Protocol::Grpc), [Some(2)]);
+        assert_eq!(called(&both[2..], Protocol::Rest), [Some(0)]);
+        assert_eq!(called(&both[..1], Protocol::Grpc), []);
     }
 
     #[test]

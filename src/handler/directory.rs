@@ -59,6 +59,15 @@ impl Directory {
         }
     }
 
+    /// Puts another target in the place of each.
+    pub fn renew(&mut self, mut make: impl FnMut(&Target) -> Rc<Target>) {
+        for entry in self.entries.values_mut() {
+            if let Entry::Known(target) = entry {
+                *target = make(target);
+            }
+        }
+    }
+
     /// Targets of all known services.
     pub fn targets(&self) -> impl Iterator<Item = &Rc<Target>> {
         self.entries.values().filter_map(|entry| match entry {

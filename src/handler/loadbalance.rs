@@ -24,7 +24,7 @@ impl Handler for LoadBalance {
                 "the handler chain has `loadbalance` without `router` before it; see servicecomb.handler.chain.Consumer.outgoing",
             ));
         };
-        let callable = target.service.callable(call.protocol);
+        let callable = target.callable(call.protocol);
         match target.balancer.borrow_mut().pick(callable.len(), &call.tried, invocation.random) {
             Some(index) => {
                 call.first = callable.start;
@@ -40,7 +40,7 @@ impl Handler for LoadBalance {
 
     /// Another instance gets the request if it may be repeated.
     fn on_fault(&mut self, call: &mut Call, fault: &Fault) -> After {
-        let callable = call.target.as_ref().map_or(0, |target| target.service.callable(call.protocol).len());
+        let callable = call.target.as_ref().map_or(0, |target| target.callable(call.protocol).len());
         let untried = callable > call.tried.count();
         if fault.repeatable && untried && !call.tried.is_full() { After::Retry } else { After::Next }
     }
@@ -50,11 +50,11 @@ fn nothing_to_call(target: &Target, protocol: Protocol) -> String {
     let service = &target.service;
     if service.instances_total == 0 {
         format!("service \"{}\" has no instance", service.name)
-    } else if protocol == Protocol::Grpc && !service.endpoints.is_empty() {
+    } else if protocol == Protocol::Grpc && !target.peers.is_empty() {
         format!("no instance of \"{}\" has a grpc:// address", service.name)
     } else if !service.tls_endpoints.is_empty() {
         format!(
-            "the instances of \"{}\" speak TLS only; use https and CONNECT, mesher does not add TLS yet",
+            "the instances of \"{0}\" speak TLS only: set ssl.{0}.rest.Consumer.caFile and verifyPeer, or use https and CONNECT",
             service.name
         )
     } else {

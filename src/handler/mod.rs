@@ -27,7 +27,7 @@ pub use call::{Call, Fault, Invocation};
 pub use chain::{Chain, Decision, SERVED};
 pub use directory::{Directory, Entry};
 pub use reply::Reply;
-pub use target::{PoolId, Target};
+pub use target::{Peer, PoolId, Target};
 
 /// What a handler wants done with a request.
 #[derive(Debug)]

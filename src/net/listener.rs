@@ -38,6 +38,24 @@ pub fn bind(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener>
     Ok(fd.into())
 }
 
+/// A connection that was accepted and belongs to no shard yet.
+#[derive(Debug)]
+pub struct Accepted {
+    fd: OwnedFd,
+    peer: SocketAddr,
+}
+
+impl Accepted {
+    /// From here on it is this shard's.
+    ///
+    /// # Panics
+    /// Outside of a shard.
+    #[must_use]
+    pub fn open(self) -> Stream {
+        Stream::new(self.fd, self.peer, shard::reactor())
+    }
+}
+
 /// A listening socket of this shard.
 pub struct Listener {
     socket: Socket,
@@ -64,6 +82,16 @@ impl Listener {
     /// # Errors
     /// Out of file descriptors or memory: the connection stays in the queue, so the caller should pause before it asks again.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        let accepted = self.accepted().await?;
+        let peer = accepted.peer;
+        Ok((accepted.open(), peer))
+    }
+
+    /// The next connection, which any shard may serve.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub async fn accepted(&self) -> io::Result<Accepted> {
         poll_fn(|cx| {
             let slot = self.socket.slot();
             while slot.readable.get() != Readiness::Drained {
@@ -72,8 +100,7 @@ impl Listener {
                 {
                     Ok((fd, peer)) => {
                         let Some(Ok(peer)) = peer.map(SocketAddr::try_from) else { continue };
-                        let stream = Stream::new(fd, peer, self.socket.reactor().clone());
-                        return Poll::Ready(Ok((stream, peer)));
+                        return Poll::Ready(Ok(Accepted { fd, peer }));
                     }
                     Err(Errno::AGAIN) => slot.readable.set(Readiness::Drained),
                     Err(error) if concerns_one_connection(error) => {}

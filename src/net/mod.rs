@@ -11,8 +11,8 @@
 //! [`preflight`] decides which one runs and says why; [`spawn_shard`] starts a shard and tests it before it serves.
 //!
 //! How the parts lean on each other, lowest first:
-//! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `stream`,
-//! `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
+//! `tls` with `tls_error`, `stream`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
@@ -39,8 +39,11 @@ mod socket;
 mod stream;
 mod sys;
 mod task;
+mod tcp;
 mod thread;
 mod timer;
+mod tls;
+mod tls_error;
 mod tokio_io;
 mod uring;
 mod wake;
@@ -49,7 +52,7 @@ mod wheel;
 pub use deadline::Deadline;
 pub use driver::{Driver, DriverChoice};
 pub use handover::{HANDED_OVER_MAX, hand_over, stdin_socket, take_over};
-pub use listener::{Listener, bind};
+pub use listener::{Accepted, Listener, bind};
 pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};
@@ -57,6 +60,7 @@ pub use shard::{now, panics, spawn, turns, yield_now};
 pub use stream::Stream;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Sleep, sleep};
+pub use tls_error::TlsError;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,36 +1,29 @@
-//! A connection: direct `recv` and `send` calls that wait through the shard's epoll set.
+//! A connection: bytes in and out, waiting through the shard's epoll set, in the clear or over TLS.
 //!
 //! One task may poll reading and one may poll writing at a time. Dropping a stream closes it. A task that keeps finding bytes, or room for
 //! them, is made to yield now and then: no pump needs to count.
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::reactor::Reactor;
-use super::shard;
-use super::slot::Readiness;
-use super::socket::Socket;
-use super::timer::Sleep;
-
-/// The kernel takes no more slices in one call (`UIO_MAXIOV`); the rest is for the next call.
-const SLICES_MAX: usize = 1024;
+use super::tcp::Tcp;
+use super::tls::Session;
+use super::tls_error::TlsError;
 
 /// A TCP connection of this shard.
 pub struct Stream {
-    socket: Socket,
+    tcp: Tcp,
+    tls: OnceCell<Box<Session>>,
     peer: SocketAddr,
     in_call: Cell<bool>,
     ahead: Cell<Option<Box<Ahead>>>,
@@ -51,61 +44,98 @@ impl Stream {
     /// # Panics
     /// Outside of a shard.
     pub async fn connect(addr: SocketAddr, timeout: Duration) -> io::Result<Stream> {
-        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_tcp_nodelay(&fd, true)?;
-        let pending = match rustix::net::connect(&fd, &addr) {
-            Ok(()) => false,
-            // Interrupted or not: the handshake goes on, and its end is an edge.
-            Err(Errno::INPROGRESS | Errno::INTR) => true,
-            Err(error) => return Err(error.into()),
-        };
-        let stream = Stream::new(fd, addr, shard::reactor());
-        if pending {
-            stream.connected(timeout).await?;
-        }
-        Ok(stream)
+        Ok(Stream::over(Tcp::connect(addr, timeout).await?, addr))
     }
 
     /// Takes a connected, non-blocking socket.
     pub(super) fn new(fd: OwnedFd, peer: SocketAddr, reactor: Rc<Reactor>) -> Self {
-        Stream { socket: Socket::new(fd, reactor), peer, in_call: Cell::new(false), ahead: Cell::new(None) }
+        Stream::over(Tcp::new(fd, reactor), peer)
+    }
+
+    fn over(tcp: Tcp, peer: SocketAddr) -> Self {
+        Stream { tcp, tls: OnceCell::new(), peer, in_call: Cell::new(false), ahead: Cell::new(None) }
+    }
+
+    /// Goes over to TLS as its server, before anything else is done with it. Bytes given back by [`unread`](Self::unread) are the beginning of the handshake.
+    ///
+    /// # Errors
+    /// See [`TlsError`]. The stream is in the clear still: nothing of worth can be said on it, but an alert was sent, which the peer gets
+    /// to read if the stream is read to its end before it is dropped.
+    pub async fn accept_tls(&self, config: Arc<ServerConfig>, timeout: Duration) -> Result<(), TlsError> {
+        // Boxed: what a handshake needs is large, and most connections have none, or none any more.
+        Box::pin(async move { self.secure(ServerConnection::new(config)?, timeout).await }).await
+    }
+
+    /// Goes over to TLS as its client; the server is asked for `name` and has to prove it, if `config` verifies servers.
+    ///
+    /// # Errors
+    /// See [`TlsError`]. The stream is of no further use.
+    pub async fn connect_tls(
+        &self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        timeout: Duration,
+    ) -> Result<(), TlsError> {
+        Box::pin(async move { self.secure(ClientConnection::new(config, name)?, timeout).await }).await
+    }
+
+    async fn secure(&self, tls: impl Into<Connection>, timeout: Duration) -> Result<(), TlsError> {
+        debug_assert!(!self.is_tls(), "TLS inside of TLS is for the ends of a tunnel");
+        let mut first = Vec::new();
+        if let Some(ahead) = self.ahead.take() {
+            first.extend_from_slice(ahead.rest());
+        }
+        let session = Session::establish(tls, &self.tcp, first, timeout).await?;
+        // Never twice: a stream that has one is not secured again.
+        let _ = self.tls.set(Box::new(session));
+        Ok(())
+    }
+
+    /// Whether it goes over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.get().is_some()
+    }
+
+    /// The protocol agreed by ALPN (RFC 7301), if any.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls.get()?.alpn.as_deref()
+    }
+
+    /// The name that a TLS client asked this server for (SNI), if any.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.tls.get()?.server_name.as_deref()
+    }
+
+    /// Whether the TLS handshake was a resumption.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.tls.get().is_some_and(|tls| tls.resumed)
     }
 
     /// Reads into `buf`, which must not be empty. Zero bytes are the end of the connection.
     ///
     /// # Errors
-    /// What the kernel says; [`io::ErrorKind::ConnectionReset`] among others.
+    /// What the kernel says; [`io::ErrorKind::ConnectionReset`] among others. Over TLS [`io::ErrorKind::UnexpectedEof`] if the connection
+    /// ended without `close_notify`, so that nobody else can have ended it, and [`io::ErrorKind::InvalidData`] for what is not TLS.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         debug_assert!(!buf.is_empty(), "an empty read would look like the end");
         if let Some(ahead) = self.ahead.take() {
             return Poll::Ready(Ok(self.take_ahead(ahead, buf)));
         }
-        let slot = self.socket.slot();
-        if slot.readable.get() != Readiness::Drained {
-            ready!(self.socket.reactor().spend(cx));
-            let room = buf.len();
-            match self.receive(buf, RecvFlags::empty()) {
-                Ok(0) => return Poll::Ready(Ok(0)),
-                Ok(n) => {
-                    // Less than there was room for: drained, and whatever came since is an edge to come.
-                    slot.consumed(n < room && self.socket.is_registered());
-                    return Poll::Ready(Ok(n));
-                }
-                Err(Errno::AGAIN) => slot.readable.set(Readiness::Drained),
-                Err(error) => return Poll::Ready(Err(self.fail(error))),
-            }
+        match self.tls.get() {
+            None => self.tcp.poll_recv(cx, buf),
+            Some(tls) => tls.poll_read(&self.tcp, cx, buf),
         }
-        self.socket.wait_readable(cx)?;
-        Poll::Pending
     }
 
     /// Gives back bytes that were read: they are the next to be read, before what was given back earlier and before anything from
     /// the socket. For who looks at the first bytes of a connection to decide whose it is.
     pub fn unread(&self, mut bytes: Vec<u8>) {
         if let Some(behind) = self.ahead.take() {
-            bytes.extend_from_slice(behind.bytes.get(behind.taken..).unwrap_or_default());
+            bytes.extend_from_slice(behind.rest());
         }
         if !bytes.is_empty() {
             self.ahead.set(Some(Box::new(Ahead { bytes, taken: 0 })));
@@ -113,7 +143,7 @@ impl Stream {
     }
 
     fn take_ahead(&self, mut ahead: Box<Ahead>, buf: &mut [u8]) -> usize {
-        let rest = ahead.bytes.get(ahead.taken..).unwrap_or_default();
+        let rest = ahead.rest();
         let n = rest.len().min(buf.len());
         for (to, from) in buf.iter_mut().zip(rest) {
             *to = *from;
@@ -125,44 +155,62 @@ impl Stream {
         n
     }
 
-    /// Writes some of `buf`.
+    /// Writes some of `buf`. What was not taken has to come first in the next write: over TLS its last byte may be on its way already,
+    /// and only be reported once it has left.
     ///
     /// # Errors
     /// What the kernel says; [`io::ErrorKind::BrokenPipe`] among others, never a signal.
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, || rustix::net::send(&self.socket, buf, SendFlags::NOSIGNAL))
+        match self.tls.get() {
+            None => self.tcp.poll_send(cx, buf),
+            Some(tls) => tls.poll_write(&self.tcp, cx, &[IoSlice::new(buf)]),
+        }
     }
 
-    /// Writes some of `bufs` in one system call.
+    /// Writes some of `bufs` in one system call; see [`poll_write`](Self::poll_write).
     ///
     /// # Errors
     /// As [`poll_write`](Self::poll_write).
     pub fn poll_write_vectored(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let bufs = bufs.get(..SLICES_MAX).unwrap_or(bufs);
-        self.poll_send(cx, || {
-            let mut control = SendAncillaryBuffer::default();
-            rustix::net::sendmsg(&self.socket, bufs, &mut control, SendFlags::NOSIGNAL)
-        })
+        match self.tls.get() {
+            None => self.tcp.poll_send_vectored(cx, bufs),
+            Some(tls) => tls.poll_write(&self.tcp, cx, bufs),
+        }
+    }
+
+    /// Ready once all that was written has left for the kernel; at once in the clear. Who got all bytes of a message reported as written
+    /// need not ask.
+    ///
+    /// # Errors
+    /// As [`poll_write`](Self::poll_write).
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.tls.get() {
+            None => Poll::Ready(Ok(())),
+            Some(tls) => tls.poll_flush(&self.tcp, cx),
+        }
+    }
+
+    /// Says "end" to the peer, as [`shutdown_write`](Self::shutdown_write); ready once that has left.
+    ///
+    /// # Errors
+    /// As [`poll_write`](Self::poll_write).
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.tls.get() {
+            None => {
+                self.tcp.shutdown_write();
+                Poll::Ready(Ok(()))
+            }
+            Some(tls) => tls.poll_close(&self.tcp, cx),
+        }
     }
 
     /// Whether bytes, the end or an error arrived while nobody read: a pooled connection for which this holds is closed or out of step.
-    /// A system call is made only if the last read left the question open.
+    /// A system call is made only if the last read left the question open. What concerns TLS alone (tickets, new keys) is taken in.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        let slot = self.socket.slot();
-        if slot.ended.get() {
-            return true;
-        }
-        match slot.readable.get() {
-            Readiness::Drained => false,
-            Readiness::Edge => true,
-            Readiness::Unknown => match self.receive(&mut [0], RecvFlags::PEEK) {
-                Err(Errno::AGAIN) => {
-                    slot.consumed(self.socket.is_registered());
-                    false
-                }
-                _ => true,
-            },
+        match self.tls.get() {
+            None => self.tcp.is_stale(),
+            Some(tls) => tls.is_stale(&self.tcp, false),
         }
     }
 
@@ -170,33 +218,37 @@ impl Stream {
     /// have been fetched yet.
     #[must_use]
     pub fn is_stale_now(&self) -> bool {
-        self.socket.slot().ended.get()
-            || !matches!(self.receive(&mut [0], RecvFlags::PEEK), Err(Errno::AGAIN))
+        match self.tls.get() {
+            None => self.tcp.is_stale_now(),
+            Some(tls) => tls.is_stale(&self.tcp, true),
+        }
     }
 
     /// Ready once the peer has closed its side or the connection is broken. Reads nothing: what has arrived before stays to be read. Waits
     /// in place of a read, so the two are not to be polled at the same time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // A socket that cannot be registered fails at its next read or write.
-        if self.socket.slot().ended.get() || self.socket.wait_readable(cx).is_err() {
-            return Poll::Ready(());
+        match self.tls.get() {
+            None => self.tcp.poll_gone(cx),
+            Some(tls) => tls.poll_gone(&self.tcp, cx),
         }
-        Poll::Pending
+    }
+
+    /// The shard hears of this connection's edges: [`poll_gone`](Self::poll_gone) costs no system call.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.tcp.is_watched()
     }
 
     /// After a request was sent nothing can have arrived yet: the next read waits for the edge instead of asking the kernel first.
     /// Nothing is lost if something has arrived all the same.
     pub fn expect_nothing_yet(&self) {
-        // Registering reports what is there; on a registered socket only reads that drained it may say so.
-        if !self.socket.is_registered() && self.socket.register(EventFlags::empty()).is_ok() {
-            self.socket.slot().consumed(true);
-        }
+        self.tcp.expect_nothing_yet();
     }
 
     /// A request went out on this connection and its answer is outstanding. Input of the shard's polling rule.
     pub fn call_started(&self) {
         if !self.in_call.replace(true) {
-            let calls = self.socket.reactor().calls();
+            let calls = self.tcp.reactor().calls();
             calls.set(calls.get().saturating_add(1));
         }
     }
@@ -204,19 +256,25 @@ impl Stream {
     /// The answer has begun to arrive, or will not. Dropping the stream says so too.
     pub fn call_ended(&self) {
         if self.in_call.replace(false) {
-            let calls = self.socket.reactor().calls();
+            let calls = self.tcp.reactor().calls();
             calls.set(calls.get().saturating_sub(1));
         }
     }
 
     /// Says "end" to the peer; reading goes on. A connection that is gone already needs no saying.
     pub fn shutdown_write(&self) {
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
+        match self.tls.get() {
+            None => self.tcp.shutdown_write(),
+            Some(tls) => tls.shutdown_write(&self.tcp),
+        }
     }
 
     /// Dropping the stream resets the connection and throws away what was not sent.
     pub fn reset_on_close(&self) {
-        let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        if let Some(tls) = self.tls.get() {
+            tls.forget_end();
+        }
+        self.tcp.reset_on_close();
     }
 
     /// The other end.
@@ -230,82 +288,32 @@ impl Stream {
     /// # Errors
     /// What the kernel says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(rustix::net::getsockname(&self.socket)?.try_into()?)
+        self.tcp.local_addr()
     }
+}
 
-    async fn connected(&self, timeout: Duration) -> io::Result<()> {
-        let slot = self.socket.slot();
-        slot.writable.set(false);
-        slot.readable.set(Readiness::Drained);
-        self.socket.register(EventFlags::OUT)?;
-        let mut late = Sleep::on(self.socket.reactor().clone(), timeout);
-        poll_fn(|cx| {
-            if slot.writable.get() {
-                return Poll::Ready(Ok(()));
-            }
-            if Pin::new(&mut late).poll(cx).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            Poll::Ready(ready!(self.wait_writable(cx)))
-        })
-        .await?;
-        sockopt::socket_error(&self.socket)??;
-        Ok(())
-    }
-
-    fn wait_writable(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        match self.socket.wait_writable(cx) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-
-    fn receive(&self, buf: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
-        loop {
-            match rustix::net::recv(&self.socket, &mut *buf, flags) {
-                Ok((n, _)) => return Ok(n),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn poll_send(
-        &self,
-        cx: &Context<'_>,
-        mut send: impl FnMut() -> rustix::io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let slot = self.socket.slot();
-        if slot.writable.get() {
-            ready!(self.socket.reactor().spend(cx));
-        }
-        while slot.writable.get() {
-            match send() {
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => slot.writable.set(false),
-                Err(error) => return Poll::Ready(Err(self.fail(error))),
-            }
-        }
-        self.socket.wait_writable(cx)?;
-        Poll::Pending
-    }
-
-    /// A connection that failed once is no use to a pool.
-    fn fail(&self, error: Errno) -> io::Error {
-        self.socket.slot().ended.set(true);
-        error.into()
+impl Ahead {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
     }
 }
 
 impl Drop for Stream {
+    /// Over TLS the end is said first, or what came before could be taken for a part only.
     fn drop(&mut self) {
         self.call_ended();
+        if let Some(tls) = self.tls.get() {
+            tls.say_end(&self.tcp);
+        }
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("fd", &self.socket.as_fd()).field("peer", &self.peer).finish()
+        f.debug_struct("Stream")
+            .field("fd", &self.tcp.as_fd())
+            .field("peer", &self.peer)
+            .field("tls", &self.is_tls())
+            .finish()
     }
 }

@@ -23,7 +23,7 @@ use super::relay::{Client, Failed, Passed, Patience, Relay, Upstream};
 use super::route::{Crossing, retry};
 use super::text::{Form, TextOrigin, TextWriter, write_request};
 use crate::codec::{Framing, RequestKind, ResponseHead};
-use crate::handler::{Call, Fault, PoolId, Reply};
+use crate::handler::{Call, Fault, Peer, Reply};
 use crate::net::{self, Deadline};
 use crate::upstream::Connection;
 
@@ -76,17 +76,19 @@ impl Attempts<'_> {
         }
         // False once the present endpoint has had the request again.
         let mut may_ask_again = true;
+        let target = self.call.target.clone();
         let end = loop {
-            let Some((address, pool)) = self.endpoint() else {
+            let Some(peer) = target.as_ref().zip(self.call.endpoint()).and_then(|(t, at)| t.peers.get(at))
+            else {
                 break End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
             let flow = (&mut *body, &mut upload);
             let attempted = if is_text {
                 let may_reuse = may_ask_again;
-                self.over_text((address, pool, may_reuse), (&saved, framing, kind), flow, client).await
+                self.over_text((peer, may_reuse), (&saved, framing, kind), flow, client).await
             } else {
                 match next.take().or_else(|| http2::restore(&saved)) {
-                    Some(parts) => self.over_http2((address, pool), parts, flow, client).await,
+                    Some(parts) => self.over_http2(peer, parts, flow, client).await,
                     None => {
                         break End::Reply(Reply::new(
                             Failure::UpstreamClosed,
@@ -117,27 +119,21 @@ impl Attempts<'_> {
         end
     }
 
-    fn endpoint(&self) -> Option<(SocketAddr, PoolId)> {
-        let index = self.call.endpoint()?;
-        let target = self.call.target.as_ref()?;
-        Some((target.service.endpoints.get(index)?.address, *target.pools.get(index)?))
-    }
-
     /// What the endpoints of this call speak.
     fn protocol(&self) -> Protocol {
         let target = self.call.target.as_ref();
-        let endpoint = self.call.endpoint().and_then(|index| target?.service.endpoints.get(index));
-        endpoint.map_or(Protocol::Rest, |endpoint| endpoint.protocol)
+        let peer = self.call.endpoint().and_then(|index| target?.peers.get(index));
+        peer.map_or(Protocol::Rest, |peer| peer.protocol)
     }
 
     async fn over_http2<B: Source, C: Client>(
         &self,
-        (address, pool): (SocketAddr, PoolId),
+        peer: &Peer,
         mut parts: Parts,
         flow: (&mut B, &mut Pump),
         client: &mut C,
     ) -> Result<End, Setback> {
-        let endpoint = self.crossing.ctx.upstreams.http2(pool, address);
+        let endpoint = self.crossing.ctx.upstreams.http2(peer);
         self.arm();
         let ready = match self.in_time(client, endpoint.ready()).await? {
             Ok(ready) => ready,
@@ -156,23 +152,17 @@ impl Attempts<'_> {
 
     async fn over_text<B: Source, C: Client>(
         &self,
-        (address, pool, may_reuse): (SocketAddr, PoolId, bool),
+        (peer, may_reuse): (&Peer, bool),
         (head, framing, kind): (&[u8], Framing, RequestKind),
         flow: (&mut B, &mut Pump),
         client: &mut C,
     ) -> Result<End, Setback> {
         let ctx = self.crossing.ctx;
-        let kept = if may_reuse { ctx.upstreams.take(pool) } else { None };
-        let connection = match kept {
-            Some(connection) => connection,
-            None => {
-                self.arm();
-                match self.in_time(client, ctx.upstreams.connect(address)).await? {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        return Err(Setback::Upstream { lost: unconnected(address, &error), raced: false });
-                    }
-                }
+        self.arm();
+        let connection = match self.in_time(client, ctx.upstreams.connection(peer, may_reuse)).await? {
+            Ok(connection) => connection,
+            Err(error) => {
+                return Err(Setback::Upstream { lost: unconnected(peer.address, &error), raced: false });
             }
         };
         let mut response = ctx.spare.response();
@@ -180,7 +170,7 @@ impl Attempts<'_> {
             self.exchange_text(&connection, (head, framing, kind), &mut response, flow, client).await;
         ctx.spare.put_response(response);
         if reusable {
-            ctx.upstreams.put(pool, connection);
+            ctx.upstreams.put(peer.pool, connection);
         }
         result
     }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::drain::Seat;
 use super::exchange::{self, After};
 use super::http2::{self, Session};
 use super::reply::Wanted;
+use super::secure::{self, Opening};
 use super::terms::Terms;
 use super::tunnel::{self, Tunnel};
 use crate::codec::{FirstBytes, Parse, RequestHead};
@@ -28,17 +30,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// ago is about to send, and what it sends may be something that must not be repeated elsewhere.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
-/// How requests come that are not secured.
-const SCHEME: &str = "http";
-
 /// A client's connection and what goes with it for its whole life.
 pub struct Downstream {
     /// The socket.
     pub stream: Stream,
     /// The time-out of whatever it is doing.
     pub deadline: Deadline,
-    /// Address of the client, without port.
-    pub peer: Box<str>,
     /// Where it came in.
     pub ingress: Rc<Ingress>,
     /// Its shard.
@@ -47,10 +44,13 @@ pub struct Downstream {
     open: Open,
     /// Those of the request that is being carried, or came last.
     terms: RefCell<Rc<Terms>>,
-    tunnel: OnceCell<Tunnel>,
+    /// Boxed: few connections have one, and an idle connection is as small as can be.
+    tunnel: OnceCell<Box<Tunnel>>,
     /// Nothing was read yet, of the connection or of the tunnel that it has become: what comes may be another protocol.
     fresh: Cell<bool>,
     first_request: Cell<FirstRequest>,
+    /// It is settled whether the connection comes over TLS.
+    settled: Cell<bool>,
 }
 
 /// A connection's place among those open: counted, and known to the shutdown, for as long as this lives.
@@ -71,7 +71,7 @@ enum FirstRequest {
 /// What came next on a connection.
 enum Arrival {
     Request(Box<RequestHead>),
-    /// TLS, inside a tunnel.
+    /// TLS, at the beginning or inside a tunnel.
     Tls(Box<RequestHead>),
     /// The preface of HTTP/2.
     Http2(Box<RequestHead>),
@@ -82,7 +82,6 @@ enum Arrival {
 /// Serves a connection to its end. It counts as open from this call on, not from the first poll.
 pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Future<Output = ()> {
     let down = Downstream {
-        peer: stream.peer_addr().ip().to_string().into(),
         stream,
         deadline: Deadline::new(),
         open: Open::new(&ctx),
@@ -90,25 +89,36 @@ pub fn serve(stream: Stream, ingress: Rc<Ingress>, ctx: Rc<Context>) -> impl Fut
         tunnel: OnceCell::new(),
         fresh: Cell::new(true),
         first_request: Cell::new(FirstRequest::Awaited),
+        settled: Cell::new(false),
         ingress,
         ctx,
     };
-    requests(down)
+    // By reference: a future that takes it over would hold it twice, idle connections too.
+    async move {
+        if let Some(preface) = requests(&down).await {
+            down.hand_over(preface);
+        }
+    }
 }
 
-async fn requests(down: Downstream) {
+/// Carries the requests of HTTP/1. Ends with the connection, or with the first bytes of HTTP/2.
+async fn requests(down: &Downstream) -> Option<Box<RequestHead>> {
     let mut pending = None;
     loop {
         match down.next_request(pending.take()).await {
             Arrival::Tls(mut head) => {
                 if let Some(tunnel) = down.tunnel() {
-                    tunnel::pass_tls(&down, tunnel, head.buffer()).await;
+                    tunnel::pass_tls(down, tunnel, head.buffer()).await;
+                    down.ctx.spare.put_request(head);
+                    return None;
                 }
-                return down.ctx.spare.put_request(head);
+                if !secure::handshake(down, head).await {
+                    return None;
+                }
             }
-            Arrival::Http2(head) => return down.hand_over(head),
+            Arrival::Http2(head) => return Some(head),
             Arrival::Request(mut head) => {
-                let after = exchange::carry(&down, &mut head, net::now()).await;
+                let after = exchange::carry(down, &mut head, net::now()).await;
                 if after == After::Keep {
                     pending = down.rest_of(head);
                     continue;
@@ -118,9 +128,11 @@ async fn requests(down: Downstream) {
                 let unread = !head.rest().is_empty() || head.keep_alive() && down.stream.is_stale();
                 down.ctx.spare.put_request(head);
                 if unread || after == After::Linger {
-                    linger(&down.stream, &down.deadline).await;
+                    down.linger().await;
+                } else {
+                    secure::end(down).await;
                 }
-                return;
+                return None;
             }
             Arrival::Refused(reply) => {
                 down.ctx.unrouted(down.ingress.direction).record(
@@ -128,15 +140,21 @@ async fn requests(down: Downstream) {
                     Some(reply.failure),
                     Duration::ZERO,
                 );
-                exchange::answer(&down, &reply, Wanted { close: true, ..Wanted::default() }).await;
-                return linger(&down.stream, &down.deadline).await;
+                exchange::answer(down, &reply, Wanted { close: true, ..Wanted::default() }).await;
+                down.linger().await;
+                return None;
             }
-            Arrival::Ended => return,
+            Arrival::Ended => return None,
         }
     }
 }
 
 impl Downstream {
+    /// Address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.stream.peer_addr().ip()
+    }
+
     /// The terms of the request that is being carried, or came last.
     pub(super) fn terms(&self) -> Rc<Terms> {
         self.terms.borrow().clone()
@@ -150,11 +168,17 @@ impl Downstream {
 
     /// From here on the connection is HTTP/2's: a task of its own has it, so that one of HTTP/1 stays small.
     fn hand_over(self, mut head: Box<RequestHead>) {
-        let Self { stream, peer, ingress, ctx, open, tunnel, .. } = self;
+        let (peer, scheme) = (self.peer(), self.scheme());
+        let Self { stream, ingress, ctx, open, tunnel, .. } = self;
         stream.unread(std::mem::take(head.buffer()));
         ctx.spare.put_request(head);
-        let session = Session::new((ctx, ingress), &peer, SCHEME, tunnel.into_inner());
+        let session = Session::new((ctx, ingress), peer, scheme, tunnel.into_inner().map(|tunnel| *tunnel));
         net::spawn(http2::serve(stream, open, session));
+    }
+
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.stream.is_tls() { "https" } else { "http" }
     }
 
     /// The head of a request that has begun is to be whole in time.
@@ -164,13 +188,13 @@ impl Downstream {
 
     /// The service that the client has connected to, if it has.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
-        self.tunnel.get()
+        self.tunnel.get().map(|tunnel| &**tunnel)
     }
 
     /// From now on requests that name no service are for this one. False if there is a tunnel already.
     pub(super) fn enter(&self, tunnel: Tunnel) -> bool {
         self.fresh.set(true);
-        self.tunnel.set(tunnel).is_ok()
+        self.tunnel.set(Box::new(tunnel)).is_ok()
     }
 
     /// What the client has sent behind a request; the head is recycled if that is nothing.
@@ -211,6 +235,14 @@ impl Downstream {
 
     /// What the bytes of a request head amount to; nothing yet while more are needed.
     fn judge(&self, head: &mut RequestHead) -> Option<Arrived> {
+        if !self.settled.replace(true) {
+            match secure::opening(self, head.buffer()) {
+                Opening::Clear => {}
+                Opening::Tls => return Some(Arrived::Tls),
+                Opening::Refused(reply) => return Some(Arrived::Refused(reply)),
+                Opening::Misplaced => return Some(Arrived::End),
+            }
+        }
         match head.parse(&self.terms.borrow().settings().limits) {
             Ok(Parse::Complete) => {
                 self.fresh.set(false);
@@ -288,6 +320,11 @@ impl Downstream {
             self.deadline.arm(net::now() + FIRST_REQUEST_WAIT);
         }
         self.first_request.get() == FirstRequest::Came
+    }
+
+    /// Lets the client read the last reply before the connection is closed.
+    pub(super) async fn linger(&self) {
+        linger(&self.stream, &self.deadline).await;
     }
 }
 

@@ -6,18 +6,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
+use mesher_actors::snapshot::{Endpoint, Protocol, Service};
 
 use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
 use super::policies::Policies;
 use super::recycle::Recycle;
+use super::seldom::Seldom;
 use super::terms::Terms;
+use crate::balance::Balancer;
 use crate::codec::{RequestHead, ResponseHead};
-use crate::handler::Directory;
 use crate::handler::context::SourceContext;
+use crate::handler::{Directory, Peer, Target};
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.
@@ -26,7 +28,7 @@ pub const RECYCLED_MAX: usize = 256;
 pub const RECYCLED_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a connection came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ingress {
     /// Which way its requests go.
     pub direction: Direction,
@@ -35,6 +37,17 @@ pub struct Ingress {
     /// What the listener is for: which port of the local service a request is for that names none, unless it says itself
     /// what it is.
     pub protocol: Protocol,
+    /// What the listener presents if it speaks TLS.
+    pub presents: Presents,
+}
+
+/// Which of the two certificates of [`Tls`](mesher_actors::snapshot::Tls) a listener presents, if it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presents {
+    /// The one for this machine.
+    Local,
+    /// The one for others.
+    External,
 }
 
 /// One shard as its connections see it.
@@ -64,6 +77,8 @@ pub struct Context {
     pub dates: Dates,
     /// State of the random numbers.
     pub random: Random,
+    /// Failed TLS handshakes that the log tells of.
+    pub tls_failures_told: Seldom,
 }
 
 /// Series of requests without a target.
@@ -161,8 +176,52 @@ impl Context {
     /// Treats requests like this from now on; those in flight keep their terms.
     pub fn apply(&self, policies: Policies) {
         self.upstreams.apply(&policies.upstream);
-        let renewed = self.terms().renewed(policies, &self.upstreams);
-        self.terms.replace(Rc::new(renewed));
+        let old = self.terms();
+        let renewed = Rc::new(old.renewed(policies, &self.upstreams));
+        self.terms.replace(renewed.clone());
+        if old.tls() != renewed.tls() {
+            self.call_anew();
+        }
+    }
+
+    /// The endpoints of a service, as it is called now: if that is by TLS, all of them are, what they declare or not, and
+    /// if it is not, none that declares to want it. They are to be released.
+    #[must_use]
+    pub fn peers(&self, service: &Service) -> Box<[Peer]> {
+        let terms = self.terms.borrow();
+        let client = |protocol| terms.tls().client(&service.name, protocol);
+        let (rest, grpc) = (client(Protocol::Rest), client(Protocol::Grpc));
+        let peer = |endpoint: &Endpoint| {
+            let tls = match endpoint.protocol {
+                Protocol::Rest => &rest,
+                Protocol::Grpc => &grpc,
+            };
+            (tls.is_some() || !endpoint.tls)
+                .then(|| self.upstreams.acquire(endpoint.address, endpoint.protocol, tls.clone()))
+        };
+        let declares_both = |secure: &&Endpoint| {
+            service.endpoints.iter().any(|e| (e.address, e.protocol) == (secure.address, secure.protocol))
+        };
+        let secure = service.tls_endpoints.iter().filter(|endpoint| !declares_both(endpoint));
+        let mut peers: Vec<_> = service.endpoints.iter().chain(secure).filter_map(peer).collect();
+        peers.sort_by_key(|peer| peer.protocol);
+        peers.into()
+    }
+
+    /// Calls all services in the way of now. Requests in flight keep the way in which they began.
+    fn call_anew(&self) {
+        let mut replaced = Vec::new();
+        self.directory.borrow_mut().renew(|old| {
+            replaced.extend(old.peers.iter().map(|peer| peer.pool));
+            Rc::new(Target {
+                service: old.service.clone(),
+                peers: self.peers(&old.service),
+                balancer: RefCell::new(old.balancer.replace(Balancer::new(old.service.strategy, 0))),
+                series: old.series.clone(),
+            })
+        });
+        // A pool stays open while the new target uses it too, so the old ones are let go last.
+        replaced.into_iter().for_each(|pool| self.upstreams.release(pool));
     }
 
     /// Where requests of a direction are counted that found no target.

@@ -17,7 +17,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use mesher_actors::snapshot::stats::Direction;
 use mesher_actors::snapshot::{Failure, Protocol};
 
@@ -36,9 +35,9 @@ use super::text::{RequestBody, TextClient, request_of};
 use super::transfer::{Broken, Transfer};
 use super::tunnel::{self, Tunnel};
 use super::upload::{self, Upload};
-use crate::codec::{Known, Outgoing, RequestHead, RequestKind, ResponseHead, Target, write};
+use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
 use crate::handler::destination;
-use crate::handler::{Call, Fault, PoolId, Reply};
+use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
 
@@ -205,7 +204,8 @@ impl Exchange<'_> {
             Err(reply) => return End::Reply(reply),
         };
         if self.protocol() == Protocol::Grpc {
-            return self.over_http2(port).await;
+            // Boxed: it is seldom, and a connection that idles is to be small.
+            return Box::pin(self.over_http2(port)).await;
         }
         let mut upload = match self.prepare(port) {
             Ok(upload) => upload,
@@ -222,13 +222,18 @@ impl Exchange<'_> {
 
     /// Finds the target. Returns the port that the caller named.
     async fn route(&mut self) -> Result<Option<u16>, Reply> {
-        let names_service = matches!(self.head.target_form(), Target::Absolute { .. } | Target::Authority(_));
+        let (names_service, is_https) = match self.head.target_form() {
+            codec::Target::Absolute { scheme, .. } => (true, scheme.eq_ignore_ascii_case(b"https")),
+            codec::Target::Authority(_) => (true, false),
+            codec::Target::Origin(_) | codec::Target::Asterisk => (false, false),
+        };
         let wish = Wish {
             tunnel: self.down.tunnel().filter(|_| !names_service),
             authority: self.head.authority(),
             forwarded_port: self.head.header(Known::XForwardedPort),
             hops_left: forward::hops_left(self.head),
             is_grpc: false,
+            is_https,
         };
         let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
         route(crossing, wish, self.call).await
@@ -236,15 +241,15 @@ impl Exchange<'_> {
 
     /// What the endpoint speaks.
     fn protocol(&self) -> Protocol {
-        let target = self.call.target.as_ref();
-        let endpoint = self.call.endpoint().and_then(|index| target?.service.endpoints.get(index));
-        endpoint.map_or(Protocol::Rest, |endpoint| endpoint.protocol)
+        let peer = self.call.target.as_ref().and_then(|target| self.peer(target));
+        peer.map_or(Protocol::Rest, |peer| peer.protocol)
     }
 
     /// Carries the request to an endpoint that speaks HTTP/2.
     async fn over_http2(&mut self, port: Option<u16>) -> End {
         let Wishes { delivery, kind, .. } = self.wishes;
-        let host = self.endpoint().map(|(address, _)| address.to_string()).unwrap_or_default();
+        let peer = self.call.target.as_ref().and_then(|target| self.peer(target));
+        let host = peer.map(|peer| peer.address.to_string()).unwrap_or_default();
         let has_body = self.head.framing().has_content();
         let authority = self.head.authority().unwrap_or(host.as_bytes());
         let mut parts = match request_of(self.head, authority) {
@@ -255,11 +260,11 @@ impl Exchange<'_> {
             Ok(traits) => traits,
             Err(reply) => return End::Reply(reply),
         };
-        let peer = HeaderValue::from_str(&self.down.peer).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let peer = message::address(self.down.peer());
         let marks = Marks {
             direction: self.down.ingress.direction,
             peer: &peer,
-            scheme: "http",
+            scheme: self.down.scheme(),
             port,
             source: &self.ctx.source,
             source_alone: &self.ctx.source_alone,
@@ -326,12 +331,14 @@ impl Exchange<'_> {
     /// Renders the request with as much of its body as is there.
     fn prepare(&mut self, port: Option<u16>) -> Result<Upload, Reply> {
         let mut out = self.ctx.spare.buffer();
+        let target = &self.call.target;
         let additions = Additions {
             direction: self.down.ingress.direction,
-            peer: &self.down.peer,
+            peer: self.down.peer(),
             port,
             source: &self.ctx.source,
-            upstream: self.endpoint().map(|(address, _)| address),
+            upstream: target.as_ref().and_then(|target| self.peer(target)).map(|peer| peer.address),
+            scheme: self.down.scheme(),
         };
         forward::request(&mut out, self.head, &additions);
         let mut body = self.head.body(Outgoing::AsReceived);
@@ -348,30 +355,29 @@ impl Exchange<'_> {
         // False for the attempt after an idle race: it gets a new connection.
         let mut may_reuse = true;
         loop {
-            let Some((address, pool)) = self.endpoint() else {
+            let target = self.call.target.clone();
+            let Some(peer) = target.as_ref().and_then(|target| self.peer(target)) else {
                 return End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
             };
-            let kept = if may_reuse { self.ctx.upstreams.take(pool) } else { None };
-            let connection = match kept {
-                Some(connection) => Ok(connection),
-                None => self.ctx.upstreams.connect(address).await,
+            // The future has room for one connection only: it is moved once everything has been awaited.
+            let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
+            let attempted = match &connection {
+                Ok(connection) => self.attempt(connection, upload, response, out).await,
+                Err(error) => Err(connect_failed(peer.address, error)),
             };
-            let fault = match connection {
-                Ok(connection) => match self.attempt(&connection, upload, response, out).await {
-                    Ok(Attempted::Over(end)) => return end,
-                    Ok(Attempted::Reusable(end)) => {
-                        self.ctx.upstreams.put(pool, connection);
-                        return end;
-                    }
-                    Ok(Attempted::Switched) => return End::Switched(connection),
-                    Err(fault) => {
-                        may_reuse = !(connection.reused && fault.repeatable);
-                        fault
-                    }
-                },
-                Err(error) => {
-                    may_reuse = true;
-                    connect_failed(address, &error)
+            let fault = match (attempted, connection) {
+                (Ok(Attempted::Over(end)), _) => return end,
+                (Ok(Attempted::Reusable(end)), connection) => {
+                    connection
+                        .into_iter()
+                        .for_each(|connection| self.ctx.upstreams.put(peer.pool, connection));
+                    return end;
+                }
+                (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
+                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
+                (Err(fault), connection) => {
+                    may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
+                    fault
                 }
             };
             if may_reuse {
@@ -386,10 +392,9 @@ impl Exchange<'_> {
         }
     }
 
-    fn endpoint(&self) -> Option<(SocketAddr, PoolId)> {
-        let index = self.call.endpoint()?;
-        let target = self.call.target.as_ref()?;
-        Some((target.service.endpoints.get(index)?.address, *target.pools.get(index)?))
+    /// The endpoint of `target` that was chosen.
+    fn peer<'t>(&self, target: &'t Target) -> Option<&'t Peer> {
+        target.peers.get(self.call.endpoint()?)
     }
 
     /// Sends the request over this connection and delivers the response. `Err` if another attempt may be made.

@@ -35,6 +35,8 @@ impl Code {
     pub(super) const PROTOCOL_ERROR: Code = Code(0x1);
     /// It is our fault, or our upstream's.
     pub(super) const INTERNAL_ERROR: Code = Code(0x2);
+    /// The other end of a tunnel is not there, or not any more.
+    pub(super) const CONNECT_ERROR: Code = Code(0xa);
 }
 
 /// Why a body breaks off, or never comes.

@@ -3,7 +3,7 @@
 //! What is sent obeys the sender's grammar (RFC 9112) whatever came in; header lines keep their case, order and
 //! repetition. Hop-by-hop lines and those that `Connection` names stay here (RFC 9110 section 7.6.1).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mesher_actors::snapshot::stats::Direction;
 
@@ -16,11 +16,13 @@ pub struct Additions<'a> {
     /// Which way it goes.
     pub direction: Direction,
     /// Address of the peer it came from, without port.
-    pub peer: &'a str,
+    pub peer: IpAddr,
     /// Port that the caller named, for the provider's mesher.
     pub port: Option<u16>,
     /// The service that mesher stands beside.
     pub source: &'a SourceContext,
+    /// `https` if it came over TLS, else `http`.
+    pub scheme: &'static str,
     /// Whom to name as host if the client names none, which HTTP/1.0 allows it.
     pub upstream: Option<SocketAddr>,
 }
@@ -66,7 +68,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
         write::header(out, b"X-Forwarded-Host", host);
     }
     if !has_proto {
-        write::header(out, b"X-Forwarded-Proto", b"http");
+        write::header(out, b"X-Forwarded-Proto", additions.scheme.as_bytes());
     }
     if outgoing {
         if let Some(port) = additions.port {
@@ -106,7 +108,7 @@ pub fn offered_upgrade(head: &RequestHead) -> Option<&[u8]> {
 }
 
 /// One line with all addresses, the peer's last (the order in which proxies were passed).
-fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead, peer: &str) {
+fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead, peer: IpAddr) {
     out.extend_from_slice(b"X-Forwarded-For: ");
     for header in head.headers().filter(|header| header.known == Known::XForwardedFor) {
         if !header.value.is_empty() {
@@ -114,7 +116,7 @@ fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead, peer: &str) {
             out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(peer.as_bytes());
+    write::ip(out, peer);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -205,7 +207,14 @@ mod tests {
         let source = SourceContext::new("caller");
         let upstream = Some(([127, 0, 0, 1], 8080).into());
         let direction = Direction::Incoming;
-        let additions = Additions { direction, peer: "10.0.0.1", port: None, source: &source, upstream };
+        let additions = Additions {
+            direction,
+            peer: [10, 0, 0, 1].into(),
+            port: None,
+            source: &source,
+            upstream,
+            scheme: "http",
+        };
         let mut out = Vec::new();
         super::request(&mut out, &head, &additions);
         (hops_left(&head), String::from_utf8_lossy(&out).into_owned())

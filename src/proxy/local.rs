@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::Series;
-use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy};
+use mesher_actors::snapshot::{Endpoint, Failure, Policy, Protocol, Service, Strategy, TlsClient};
 
 use crate::balance::Balancer;
 use crate::handler::destination::{LocalPort, LocalPorts};
@@ -22,6 +22,7 @@ pub const PORTS_MAX: usize = 64;
 pub struct Local {
     host: IpAddr,
     ports: LocalPorts,
+    tls: Option<Arc<TlsClient>>,
     name: Arc<str>,
     app: Arc<str>,
     policy: Policy,
@@ -31,17 +32,17 @@ pub struct Local {
 }
 
 impl Local {
-    /// The service at `host` (`mesher.service.host`), reachable through `ports`.
+    /// The service at `host` (`mesher.service.host`), reachable through `ports`, and by TLS if `tls` says how.
     #[must_use]
     pub fn new(
-        host: IpAddr,
-        ports: LocalPorts,
+        (host, ports): (IpAddr, LocalPorts),
+        tls: Option<Arc<TlsClient>>,
         policy: Policy,
         series: Arc<Series>,
         upstreams: Rc<Upstreams>,
     ) -> Self {
         let (name, app) = (series.labels.service.clone(), series.labels.app.clone());
-        Self { host, ports, name, app, policy, series, targets: RefCell::default(), upstreams }
+        Self { host, ports, tls, name, app, policy, series, targets: RefCell::default(), upstreams }
     }
 
     /// The target that a request from outside is for; see [`LocalPorts::resolve`].
@@ -92,7 +93,7 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            pools: [self.upstreams.acquire(address)].into(),
+            peers: [self.upstreams.acquire(address, protocol, self.tls.clone())].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
@@ -102,6 +103,6 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         let targets = self.targets.get_mut().values();
-        targets.flat_map(|target| target.pools.iter()).for_each(|pool| self.upstreams.release(*pool));
+        targets.flat_map(|target| target.peers.iter()).for_each(|peer| self.upstreams.release(peer.pool));
     }
 }

@@ -3,6 +3,8 @@
 //! The same head may go on as HTTP/2 or as text, so what could not stand in a text head is refused here, whatever the
 //! next hop speaks (RFC 9113 section 8.2 and 8.3). The fields are changed in place: nothing is copied that stays as it is.
 
+use std::net::IpAddr;
+
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri};
@@ -55,6 +57,12 @@ pub(super) struct Marks<'a> {
     pub(super) source: &'a SourceContext,
     /// The same as the whole value of a field.
     pub(super) source_alone: &'a HeaderValue,
+}
+
+/// An address as the value of a field.
+pub(super) fn address(ip: IpAddr) -> HeaderValue {
+    // Digits, dots and colons are always one.
+    HeaderValue::from_str(&ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Judges a request head, and moves a `Host` that stands for `:authority` there. `has_body`: the stream did not end with it.

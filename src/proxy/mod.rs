@@ -1,6 +1,6 @@
 //! One downstream connection: requests in, through the chain, to an upstream and back, in order.
 //!
-//! Reading order: `connection` finds whole request heads and keeps a connection going; `exchange` carries one request:
+//! Reading order: `connection` finds whole request heads and keeps a connection going, `secure` is for those that come over TLS; `exchange` carries one request:
 //! `route` finds its target, each attempt is a `transfer` of an `upload` and a `download`, `tunnel` is for what is no
 //! longer HTTP; `forward` and `reply` write heads, pure. `drain`, `lookup`, `terms` (with `local`) and `recycle` are what a shard's
 //! connections share, gathered in [`Context`].
@@ -25,6 +25,8 @@ mod recycle;
 mod relay;
 mod reply;
 mod route;
+mod secure;
+mod seldom;
 mod settings;
 mod terms;
 mod text;
@@ -33,7 +35,7 @@ mod tunnel;
 mod upload;
 
 pub use connection::serve;
-pub use context::{Context, Ingress};
+pub use context::{Context, Ingress, Presents};
 pub use drain::Phase;
 pub use policies::{Policies, ServiceLabels};
 pub use settings::Settings;

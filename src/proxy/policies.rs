@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use mesher_actors::snapshot::Policy;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
+use mesher_actors::snapshot::{Policy, Tls};
 
 use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
+use super::seldom::Seldom;
 use super::settings::Settings;
 use super::terms::Terms;
 use crate::handler::Directory;
@@ -40,6 +41,8 @@ pub struct Policies {
     pub local_policy: Policy,
     /// Its application, name and version.
     pub service: ServiceLabels,
+    /// What listeners present, and how services are called.
+    pub tls: Tls,
 }
 
 /// The local service as metrics name it.
@@ -99,6 +102,7 @@ impl Policies {
             spare: Spare::default(),
             dates: Dates::default(),
             random: Random::new(seed),
+            tls_failures_told: Seldom::default(),
         })
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Wish<'a> {
     pub(super) hops_left: Option<u64>,
     /// It is a call of gRPC.
     pub(super) is_grpc: bool,
+    /// It was addressed as `https`.
+    pub(super) is_https: bool,
 }
 
 /// Runs the chain of a request to its first forward. Returns the port that the caller named.
@@ -66,9 +68,26 @@ pub(super) async fn route(
                 None => destination::outgoing(wish.authority, crossing.ingress.address)?,
             };
             decide(crossing, call, 0, service).await?;
+            if wish.is_https {
+                check_scheme(call, service)?;
+            }
             Ok(port)
         }
     }
+}
+
+/// A caller that asks for `https` does not get something else without a word. Whether a service is called by TLS is a matter of the
+/// configuration, so one that asks for `http` may well get TLS.
+fn check_scheme(call: &Call, service: &str) -> Result<(), Reply> {
+    let chosen = call.target.as_ref().zip(call.endpoint()).and_then(|(target, at)| target.peers.get(at));
+    if chosen.is_none_or(|peer| peer.tls.is_some()) {
+        return Ok(());
+    }
+    let why = format!(
+        "https was asked for, and mesher calls \"{service}\" in the clear: set ssl.{service}.rest.Consumer.caFile and \
+         verifyPeer, or call http://{service}"
+    );
+    Err(Reply::with_status(Failure::NoRoute, 501, why))
 }
 
 /// Runs the chain from a link on, to a forward.

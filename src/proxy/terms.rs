@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::{Direction, Series};
+use mesher_actors::snapshot::{Protocol, Tls, TlsClient};
 
 use super::local::Local;
 use super::policies::Policies;
@@ -43,7 +44,7 @@ impl Terms {
         let keep = |chain: &Rc<RefCell<Chain>>, names, old_names| {
             if names == old_names { chain.clone() } else { self::chain(names) }
         };
-        let place = |p: &Policies| (p.service_host, p.ports.clone(), p.local_policy.clone());
+        let place = |p: &Policies| (p.service_host, p.ports.clone(), p.local_policy.clone(), client(p));
         let local = if place(old) == place(&policies) {
             self.local.clone()
         } else {
@@ -61,6 +62,12 @@ impl Terms {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.policies.settings
+    }
+
+    /// What listeners present, and how services are called.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        &self.policies.tls
     }
 
     /// The handlers of a direction.
@@ -85,7 +92,13 @@ fn chain(names: &[String]) -> Rc<RefCell<Chain>> {
 
 fn local(policies: &Policies, upstreams: &Rc<Upstreams>, series: Arc<Series>) -> Local {
     let Policies { service_host, ports, local_policy, .. } = policies;
-    Local::new(*service_host, ports.clone(), local_policy.clone(), series, upstreams.clone())
+    let place = (*service_host, ports.clone());
+    Local::new(place, client(policies), local_policy.clone(), series, upstreams.clone())
+}
+
+/// How the local service is called.
+fn client(policies: &Policies) -> Option<Arc<TlsClient>> {
+    policies.tls.client(&policies.service.name, Protocol::Rest)
 }
 
 #[cfg(test)]
@@ -116,6 +129,7 @@ mod tests {
             ports: ports(&[8080]),
             local_policy: Policy::default(),
             service: ServiceLabels { app: "default".into(), name: "orders".into(), version: "1".into() },
+            tls: Tls::default(),
         }
     }
 
@@ -155,11 +169,12 @@ mod tests {
         let ports = ports(&[8080, 8081]);
         let new = old.renewed(Policies { ports, ..policies() }, &upstreams);
         let again = new.local().target(None, Protocol::Rest, false).unwrap();
-        assert_eq!(again.pools, target.pools, "one pool an address");
+        let (address, pool) = (again.peers[0].address, again.peers[0].pool);
+        assert_eq!(pool, target.peers[0].pool, "one pool an address");
         drop(old);
-        assert_eq!(upstreams.acquire(again.service.endpoints[0].address), again.pools[0]);
-        upstreams.release(again.pools[0]);
+        assert_eq!(upstreams.acquire(address, Protocol::Rest, None).pool, pool);
+        upstreams.release(pool);
         drop(new);
-        assert_ne!(upstreams.acquire(again.service.endpoints[0].address), again.pools[0], "it was let go");
+        assert_ne!(upstreams.acquire(address, Protocol::Rest, None).pool, pool, "it was let go");
     }
 }

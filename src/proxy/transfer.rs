@@ -1,9 +1,10 @@
 //! One attempt: the request on its way up and the response on its way down, both at once, since an upstream may answer
 //! before it has read the whole request; and the time-outs of both.
 
+use std::cell::Cell;
 use std::io;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use mesher_actors::snapshot::Failure;
 
@@ -13,6 +14,10 @@ use super::upload::{Upload, UploadError};
 use crate::handler::{Fault, Reply};
 use crate::net;
 use crate::upstream::Connection;
+
+/// A client whose connection has never had to wait is not watched for having gone before this has passed: most answers
+/// are there by then, and the connection never meets epoll. (A tick of the deadlines is longer, so it is the first.)
+const WATCH_AFTER: Duration = Duration::from_millis(1);
 
 /// Why a transfer ended early.
 pub(super) enum Broken {
@@ -39,6 +44,10 @@ pub(super) struct Transfer<'a> {
     refused: Option<io::Error>,
     /// Bytes moved either way when the time-out was last set.
     moved: u64,
+    /// It is noticed when the client goes.
+    watching: bool,
+    /// When the transfer has taken too long; never if there is no such time.
+    expires: Cell<Option<Instant>>,
 }
 
 impl<'a> Transfer<'a> {
@@ -63,6 +72,8 @@ impl<'a> Transfer<'a> {
             uploaded: false,
             refused: None,
             moved: 0,
+            watching: down.stream.is_watched(),
+            expires: Cell::new(None),
         };
         transfer.touch();
         transfer
@@ -112,10 +123,17 @@ impl<'a> Transfer<'a> {
             self.up.call_ended();
         }
         self.note_movement();
-        if self.uploaded && self.down.stream.poll_gone(cx).is_ready() {
+        if self.uploaded && self.watching && self.down.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }
-        self.down.deadline.poll_expired(cx).map(|()| Err(self.expired()))
+        ready!(self.down.deadline.poll_expired(cx));
+        if self.watching || self.expires.get().is_some_and(|at| at <= net::now()) {
+            return Poll::Ready(Err(self.expired()));
+        }
+        self.watching = true;
+        self.set_deadline();
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// From here on the upstream's time runs.
@@ -140,11 +158,18 @@ impl<'a> Transfer<'a> {
         self.arm(self.down.terms().settings().stream_idle_timeout);
     }
 
+    /// The transfer has this long from now on; for ever if that is zero.
     fn arm(&self, timeout: Duration) {
-        if timeout.is_zero() {
-            self.down.deadline.disarm();
-        } else {
-            self.down.deadline.arm(net::now() + timeout);
+        self.expires.set((!timeout.is_zero()).then(|| net::now() + timeout));
+        self.set_deadline();
+    }
+
+    fn set_deadline(&self) {
+        let watch = (!self.watching).then(|| net::now() + WATCH_AFTER);
+        match (self.expires.get(), watch) {
+            (Some(expires), Some(watch)) => self.down.deadline.arm(expires.min(watch)),
+            (Some(at), None) | (None, Some(at)) => self.down.deadline.arm(at),
+            (None, None) => self.down.deadline.disarm(),
         }
     }
 

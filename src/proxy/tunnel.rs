@@ -57,7 +57,7 @@ pub(super) async fn pass_tls(down: &Downstream, tunnel: &Tunnel, first: &mut Vec
         secure.rotate_left(start);
     }
     for address in &secure {
-        match down.ctx.upstreams.connect(*address).await {
+        match down.ctx.upstreams.connect(*address, None).await {
             Ok(up) => return splice(down, &up, first).await,
             Err(error) => {
                 warn!(service = &*tunnel.service, %address, %error, "cannot connect for a TLS tunnel")
@@ -66,7 +66,7 @@ pub(super) async fn pass_tls(down: &Downstream, tunnel: &Tunnel, first: &mut Vec
     }
     let why =
         if secure.is_empty() { "no instance declares sslEnabled=true" } else { "none could be reached" };
-    warn!(service = &*tunnel.service, client = &*down.peer, why, "TLS inside a tunnel is closed");
+    warn!(service = &*tunnel.service, client = %down.peer(), why, "TLS inside a tunnel is closed");
 }
 
 /// Moves bytes both ways until both sides have ended, one of them breaks, or nothing moves for too long. `first` goes

@@ -10,6 +10,7 @@
 //!
 //! A process may run several nodes; the demo does.
 
+mod certificates;
 mod drain;
 mod node;
 mod registry;

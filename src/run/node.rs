@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mesher_actors::admin::{self, AdminHandle, AdminOptions, Build, Shard};
 use mesher_actors::control::{Control, ControlError, ControlSettings, SERVICES_MAX};
+use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::{ShardPort, pair};
 use mesher_actors::snapshot::stats::Board;
+use mesher_actors::tls::{Keeper, Tls};
 use tracing::{error, info, warn};
 
 use super::drain::HandedOver;
@@ -31,6 +33,10 @@ pub struct Node {
     board: Arc<Board>,
     pub(super) sockets: Sockets,
     pub(super) control: Control,
+    /// Watches the files of TLS, if there is TLS.
+    pub(super) certificates: Option<Keeper>,
+    /// What it makes of new ones.
+    pub(super) renewals: (flume::Sender<Tls>, flume::Receiver<Tls>),
     admin: Option<AdminHandle>,
     pub(super) view: Arc<NodeView>,
     driver: Driver,
@@ -66,6 +72,9 @@ pub enum StartError {
     /// The admin did not start.
     #[error("cannot start the admin interface: {0}")]
     Admin(#[source] io::Error),
+    /// The files of TLS cannot be watched.
+    #[error("cannot watch certificates: {0}")]
+    Certificates(#[source] io::Error),
     /// A shard did not start.
     #[error("cannot start a shard: {0}")]
     Shard(#[source] io::Error),
@@ -106,6 +115,8 @@ impl Node {
             board,
             sockets,
             control,
+            certificates: None,
+            renewals: flume::unbounded(),
             admin: None,
             view,
             driver,
@@ -117,6 +128,7 @@ impl Node {
             ends,
             ended,
         };
+        node.watch_certificates().map_err(StartError::Certificates)?;
         for index in 0..node.settings.shards {
             let handle = node.start_shard(index).map_err(StartError::Shard)?;
             node.shards.push(Some(handle));
@@ -135,6 +147,7 @@ impl Node {
         for (handle, listeners) in self.shards.iter().flatten().zip(listeners) {
             handle.tell(Command::Listen(listeners));
         }
+        self.introduce();
         self.is_open = true;
         self.log_start();
         Ok(())
@@ -157,13 +170,15 @@ impl Node {
         loop {
             let mut events = flume::Selector::new()
                 .recv(&self.ended, |index| index.ok().map(Event::ShardEnded))
-                .recv(signals, |signal| Some(Event::Signal(signal.unwrap_or(Signal::Terminate))));
+                .recv(signals, |signal| Some(Event::Signal(signal.unwrap_or(Signal::Terminate))))
+                .recv(&self.renewals.1, |tls| tls.ok().map(Event::Certificates));
             if let Some(successor) = &self.successor {
                 events = events.recv(successor.answers(), |answer| answer.ok().map(Event::Successor));
             }
             match events.wait() {
                 Some(Event::ShardEnded(index)) => self.restart(index),
                 Some(Event::Signal(signal)) => return Happening::Signal(signal),
+                Some(Event::Certificates(tls)) => self.renew_certificates(tls),
                 Some(Event::Successor(answer)) => {
                     if let Some(handed_over) = self.hand_over(answer) {
                         return Happening::HandedOver(handed_over);
@@ -190,6 +205,14 @@ impl Node {
         let stuck = self.shards.iter().flatten().filter(deaf).count();
         if stuck > 0 {
             error!(stuck, "shards are stuck and do not hear a command");
+        }
+    }
+
+    /// Has the shards know each other, if there are several.
+    fn introduce(&self) {
+        if self.settings.shards > 1 {
+            let all: Arc<[_]> = self.shards.iter().flatten().map(Handle::sibling).collect();
+            self.tell_all(|| Command::Siblings(all.clone()));
         }
     }
 
@@ -224,6 +247,7 @@ impl Node {
                 if let Some(slot) = self.shards.get_mut(index) {
                     *slot = Some(handle);
                 }
+                self.introduce();
             }
             Err(error) => {
                 error!(shard = index, %error, "cannot start it; trying again");
@@ -283,6 +307,7 @@ impl Node {
             build: Build { version: env!("CARGO_PKG_VERSION").into(), ..Build::default() },
             board: self.board.clone(),
             view: self.view.clone(),
+            tls: self.settings.tls.admin(),
         }
     }
 
@@ -291,8 +316,10 @@ impl Node {
             .sockets
             .traffic
             .iter()
-            .filter_map(|(socket, direction)| {
-                Some(format!("{} {}", direction.label(), socket.local_addr().ok()?))
+            .filter_map(|traffic| {
+                let purpose = if traffic.protocol == Protocol::Grpc { " for gRPC" } else { "" };
+                let address = traffic.socket.local_addr().ok()?;
+                Some(format!("{} {address}{purpose}", traffic.direction.label()))
             })
             .collect();
         let (registry, address) = self.settings.registry.name();
@@ -314,6 +341,7 @@ impl Node {
 enum Event {
     ShardEnded(usize),
     Signal(Signal),
+    Certificates(Tls),
     Successor(Result<Prepared, NotReady>),
 }
 

@@ -11,6 +11,7 @@ use mesher_actors::registry::file::{self, Fault, FileSettings, FileSource};
 use mesher_actors::registry::instance::Identity;
 use mesher_actors::registry::servicecenter::{ServiceCenter, ServiceCenterSettings};
 use mesher_actors::registry::unlisted::Unlisted;
+use mesher_actors::tls::Tls;
 
 use std::time::Duration;
 
@@ -113,6 +114,13 @@ impl Registry {
         if let Self::ServiceCenter(settings) = self {
             settings.instance_id = instance;
             settings.is_inherited = true;
+        }
+    }
+
+    /// Has the registry called in this way from now on, where its address says https.
+    pub(super) fn secure(&self, tls: &Tls) {
+        if let (Self::ServiceCenter(settings), Some(client)) = (self, tls.registry()) {
+            settings.tls.replace(client);
         }
     }
 

@@ -71,9 +71,12 @@ impl Node {
     }
 
     fn apply(&mut self, fresh: Settings) {
-        self.settings = self.settings.reloaded(fresh);
+        let fresh = self.settings.reloaded(fresh);
+        let old = std::mem::replace(&mut self.settings, fresh);
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
+        self.watch_certificates_anew();
+        self.renew_admin(&old.tls);
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
     }
 }
@@ -82,7 +85,10 @@ impl Settings {
     /// These settings, with all of `fresh` that can change while mesher runs.
     pub(super) fn reloaded(&self, fresh: Self) -> Self {
         let own = self.policies.ports.own.clone();
-        Self {
+        // Listeners are found by the name of the service, which does not change while mesher runs.
+        let renamed = fresh.identity.name != self.identity.name;
+        let tls = if renamed { self.tls.clone() } else { fresh.tls.keeping(&self.tls) };
+        let mut settings = Self {
             policies: Policies {
                 ports: LocalPorts { own, ..fresh.policies.ports },
                 local_policy: fresh.upstreams.of(&self.identity.name).policy,
@@ -94,7 +100,9 @@ impl Settings {
             checks: fresh.checks,
             upstreams: fresh.upstreams,
             ..self.clone()
-        }
+        };
+        settings.secure_by(tls);
+        settings
     }
 }
 

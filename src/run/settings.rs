@@ -11,6 +11,7 @@ use mesher_actors::config::{Code, Config, Entry, Origin, Report, Unit};
 use mesher_actors::health::Check;
 use mesher_actors::registry::instance::{Identity, Registration, Status, Zone};
 use mesher_actors::snapshot::{Policy, Strategy};
+use mesher_actors::tls::{Ciphers, Tls};
 
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
@@ -20,6 +21,11 @@ use crate::handler::destination::LocalPorts;
 use crate::net::DriverChoice;
 use crate::proxy::{self, Policies, ServiceLabels};
 use crate::upstream;
+
+/// Where requests are listened for.
+const HTTP: &str = "servicecomb.protocols.http.listenAddress";
+/// Where calls of gRPC are, beside it.
+const GRPC: &str = "servicecomb.protocols.grpc.listenAddress";
 
 /// Longest host name that service-center registers.
 const HOST_NAME_MAX: usize = 64;
@@ -62,6 +68,8 @@ pub struct Settings {
     pub identity: Identity,
     /// `servicecomb.protocols.http.listenAddress`.
     pub listen: SocketAddr,
+    /// `servicecomb.protocols.grpc.listenAddress`, if there is one.
+    pub listen_grpc: Option<SocketAddr>,
     /// Address of the admin, if it is on.
     pub admin: Option<SocketAddr>,
     /// Threads that carry traffic.
@@ -82,6 +90,8 @@ pub struct Settings {
     pub checks: Vec<Check>,
     /// Where the last good answers of the registry are kept.
     pub state_dir: Option<PathBuf>,
+    /// What `ssl.*` comes to.
+    pub tls: Tls,
     pub(super) registry: Registry,
     pub(super) upstreams: Arc<Upstreams>,
 }
@@ -105,17 +115,21 @@ impl Settings {
     #[must_use]
     pub fn from_config(config: &Config, given: &Given, report: &mut Report) -> Self {
         let identity = identity(config);
-        let listen = config
-            .socket("servicecomb.protocols.http.listenAddress", report)
-            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30101).into());
-        check_listen(config, given.mode, listen, report);
+        let listen = config.socket(HTTP, report).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 30101).into());
+        let listen_grpc = config.socket(GRPC, report);
+        for (key, address) in [(HTTP, Some(listen)), (GRPC, listen_grpc)] {
+            check_listen(config, given.mode, key, address, report);
+        }
         let admin = admin(config, report);
         let registry = Registry::from_config(config, &identity, report);
         let service_host =
             config.ip("mesher.service.host", report).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let own = [Some(listen), admin].into_iter().flatten().map(|address| address.port()).collect();
+        let own =
+            [Some(listen), listen_grpc, admin].into_iter().flatten().map(|address| address.port()).collect();
         let ports = LocalPorts { configured: given.ports.local(), own };
         let upstreams = upstreams(config, report);
+        let tls = Tls::from_config(config, &identity.name, Ciphers::default(), report);
+        registry.secure(&tls);
         let policies = Policies {
             settings: connection_settings(config, report),
             upstream: upstream_settings(config, report),
@@ -129,10 +143,12 @@ impl Settings {
                 name: identity.name.clone(),
                 version: identity.version.clone(),
             },
+            tls: tls.table(),
         };
         let settings = Self {
             mode: given.mode,
             listen,
+            listen_grpc,
             admin,
             shards: given
                 .shards
@@ -151,9 +167,10 @@ impl Settings {
                 Duration::from_secs(30),
                 report,
             ),
-            registration: registration(config, given.mode, &identity, listen, report),
+            registration: registration(config, given.mode, &identity, (listen, listen_grpc), report),
             checks: Check::list_from_config(config, service_host, report),
             state_dir: config.text("mesher.state.dir").map(|dir| config.home().join(dir)),
+            tls,
             registry,
             upstreams: Arc::new(upstreams),
             identity,
@@ -179,14 +196,13 @@ fn identity(config: &Config) -> Identity {
 }
 
 /// A sidecar's address is what it registers, so it must be one that others can call.
-fn check_listen(config: &Config, mode: Mode, listen: SocketAddr, report: &mut Report) {
-    const KEY: &str = "servicecomb.protocols.http.listenAddress";
-    if mode == Mode::Sidecar && listen.ip().is_unspecified() {
+fn check_listen(config: &Config, mode: Mode, key: &str, address: Option<SocketAddr>, report: &mut Report) {
+    if let Some(listen) = address.filter(|listen| mode == Mode::Sidecar && listen.ip().is_unspecified()) {
         report
             .error(
                 Code::CONFLICT,
-                &config.origin(KEY),
-                format!("`{KEY}`: a sidecar cannot listen on {}", listen.ip()),
+                &config.origin(key),
+                format!("`{key}`: a sidecar cannot listen on {}", listen.ip()),
             )
             .help(
                 "give the address under which other machines reach this one; 127.0.0.1 to be a caller only",
@@ -314,15 +330,21 @@ fn registration(
     config: &Config,
     mode: Mode,
     identity: &Identity,
-    listen: SocketAddr,
+    (listen, listen_grpc): (SocketAddr, Option<SocketAddr>),
     report: &mut Report,
 ) -> Option<Registration> {
     if config.text("servicecomb.registry.register").as_deref() == Some("manual") {
         return None;
     }
-    let advertised = config.socket("servicecomb.protocols.http.advertiseAddress", report);
-    let callable = mode == Mode::Sidecar && !is_for_callers_only(listen.ip());
-    let endpoint = advertised.or(callable.then_some(listen));
+    let callable = |address: &SocketAddr| mode == Mode::Sidecar && !is_for_callers_only(address.ip());
+    let mut endpoint = |key: &str, scheme: &str, listen: Option<SocketAddr>| {
+        let address = config.socket(key, report).or(listen.filter(callable))?;
+        Some(format!("{scheme}://{address}"))
+    };
+    let endpoints = [
+        endpoint("servicecomb.protocols.http.advertiseAddress", "rest", Some(listen)),
+        endpoint("servicecomb.protocols.grpc.advertiseAddress", "grpc", listen_grpc),
+    ];
     let properties: BTreeMap<String, String> = config
         .under("servicecomb.service.instanceProperties")
         .filter_map(|(name, entry)| Some((name.to_owned(), entry.text()?.to_owned())))
@@ -333,7 +355,7 @@ fn registration(
         cross_app: config.text("servicecomb.registry.scope").as_deref() == Some("full"),
         registered_by: if mode == Mode::Sidecar { "SIDECAR" } else { "SDK" },
         framework_version: env!("CARGO_PKG_VERSION"),
-        endpoints: endpoint.map(|address| format!("rest://{address}")).into_iter().collect(),
+        endpoints: endpoints.into_iter().flatten().collect(),
         host_name: host_name(config),
         properties,
         zone: zone(config),
@@ -418,6 +440,20 @@ mod tests {
         assert_eq!(of("other"), (Strategy::Random, 7));
         assert_eq!(of("a"), (Strategy::RoundRobin, 7));
         assert_eq!(of("a.b"), (Strategy::Random, 9));
+    }
+
+    #[test]
+    fn a_listener_for_grpc_that_others_can_call_is_registered_too() {
+        let endpoints = |protocols: &str| {
+            let chassis = format!("servicecomb: {{protocols: {{{protocols}}}}}");
+            let (settings, report) = settings(&chassis, NAMED);
+            assert!(report.is_empty(), "{}", report.render(false));
+            settings.registration.unwrap().endpoints
+        };
+        let grpc = "grpc: {listenAddress: '127.0.0.1:2'}";
+        assert_eq!(endpoints(grpc), [""; 0]);
+        let advertised = "grpc: {listenAddress: '127.0.0.1:2', advertiseAddress: '10.0.0.1:3'}";
+        assert_eq!(endpoints(advertised), ["grpc://10.0.0.1:3"]);
     }
 
     #[test]

@@ -13,15 +13,29 @@ use mesher_actors::snapshot::stats::Direction;
 
 use super::settings::{Mode, Settings};
 use crate::net;
+use crate::proxy::Presents;
 use crate::shard::ListenerSpec;
 
 /// All listening sockets.
 #[derive(Debug)]
 pub struct Sockets {
     /// Those of the shards.
-    pub traffic: Vec<(TcpListener, Direction)>,
+    pub traffic: Vec<Traffic>,
     /// That of the admin.
     pub admin: Option<TcpListener>,
+}
+
+/// A socket for traffic.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Which way its requests go.
+    pub direction: Direction,
+    /// What it presents if it speaks TLS.
+    pub presents: Presents,
+    /// What it is for.
+    pub protocol: Protocol,
 }
 
 /// An address cannot be listened on.
@@ -34,6 +48,7 @@ pub struct BindError {
 }
 
 const HTTP_KEY: &str = "servicecomb.protocols.http.listenAddress";
+const GRPC_KEY: &str = "servicecomb.protocols.grpc.listenAddress";
 const ADMIN_KEY: &str = "servicecomb.protocols.rest-admin.listenAddress";
 
 impl Sockets {
@@ -46,10 +61,16 @@ impl Sockets {
             Some(socket) => Ok(socket),
             None => net::bind(address, false).map_err(|source| BindError { address, key, source }),
         };
-        let traffic = listeners(settings.mode, settings.listen)
-            .into_iter()
-            .map(|(address, direction)| Ok((bind(address, HTTP_KEY)?, direction)))
-            .collect::<Result<_, BindError>>()?;
+        let mode = settings.mode;
+        let mut traffic = Vec::new();
+        for (address, direction) in listeners(mode, settings.listen) {
+            let (socket, presents) = (bind(address, HTTP_KEY)?, presents(mode, direction, Protocol::Rest));
+            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Rest });
+        }
+        for (address, direction) in settings.listen_grpc.iter().flat_map(|at| listeners(mode, *at)) {
+            let (socket, presents) = (bind(address, GRPC_KEY)?, presents(mode, direction, Protocol::Grpc));
+            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Grpc });
+        }
         let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
         Ok(Self { traffic, admin })
     }
@@ -59,7 +80,7 @@ impl Sockets {
     /// # Errors
     /// Out of file descriptors.
     pub(super) fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
-        let all = self.traffic.iter().map(|(socket, _)| socket).chain(&self.admin);
+        let all = self.traffic.iter().map(|traffic| &traffic.socket).chain(&self.admin);
         all.map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
@@ -70,11 +91,12 @@ impl Sockets {
     pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
         self.traffic
             .iter()
-            .map(|(socket, direction)| {
+            .map(|Traffic { socket, direction, presents, protocol }| {
                 Ok(ListenerSpec {
                     socket: socket.try_clone()?,
                     direction: *direction,
-                    protocol: Protocol::Rest,
+                    presents: *presents,
+                    protocol: *protocol,
                 })
             })
             .collect()
@@ -101,6 +123,15 @@ fn listeners(mode: Mode, configured: SocketAddr) -> Vec<(SocketAddr, Direction)>
         (SocketAddr::new(loopback, configured.port()), Direction::Outgoing),
         (configured, Direction::Incoming),
     ]
+}
+
+/// Mesher's rule: the loopback address and a gateway's listener for gRPC present what is for this machine, the address for
+/// others and a gateway what is for others.
+fn presents(mode: Mode, direction: Direction, protocol: Protocol) -> Presents {
+    match (mode, direction, protocol) {
+        (Mode::Sidecar, Direction::Outgoing, _) | (Mode::Edge, _, Protocol::Grpc) => Presents::Local,
+        (Mode::Edge, _, Protocol::Rest) | (_, Direction::Incoming, _) => Presents::External,
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -133,6 +164,14 @@ mod tests {
     #[test]
     fn a_sidecar_on_the_loopback_address_is_a_caller_only() {
         assert_eq!(addresses(Mode::Sidecar, "127.0.0.1:30101"), ["outgoing 127.0.0.1:30101"]);
+    }
+
+    #[test]
+    fn a_gateways_listener_for_grpc_presents_what_is_for_this_machine() {
+        let of = |mode, direction| [Protocol::Rest, Protocol::Grpc].map(|p| presents(mode, direction, p));
+        assert_eq!(of(Mode::Sidecar, Direction::Outgoing), [Presents::Local; 2]);
+        assert_eq!(of(Mode::Sidecar, Direction::Incoming), [Presents::External; 2]);
+        assert_eq!(of(Mode::Edge, Direction::Outgoing), [Presents::External, Presents::Local]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mesher_actors::admin::{ConfigState, Shard, View};
 use mesher_actors::status::StatusBoard;
+use mesher_actors::tls::Expiry;
 use serde_json::json;
 
 /// A node as the admin sees it.
@@ -48,6 +49,10 @@ impl View for NodeView {
 
     fn config(&self) -> ConfigState {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn certificates(&self) -> Vec<Expiry> {
+        self.status.read().certificates
     }
 
     fn shards(&self) -> Vec<Shard> {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,7 +51,7 @@ impl Targets {
                     Some(mesher_actors::snapshot::Resolution::Known(service)) if Arc::ptr_eq(service, &old.service)
                 );
                 if !same {
-                    replaced.extend_from_slice(&old.pools);
+                    replaced.extend(old.peers.iter().map(|peer| peer.pool));
                 }
             }
             directory.apply(snapshot, std::slice::from_ref(name), |service, old| self.make(service, old));
@@ -61,7 +60,6 @@ impl Targets {
     }
 
     fn make(&mut self, service: &Arc<Service>, old: Option<&Target>) -> Rc<Target> {
-        let pools = service.endpoints.iter().map(|endpoint| self.pool(endpoint.address)).collect();
         let kept = old.filter(|old| old.service.strategy == service.strategy);
         let balancer = match kept {
             Some(old) => old.balancer.replace(Balancer::new(service.strategy, 0)),
@@ -69,14 +67,10 @@ impl Targets {
         };
         Rc::new(Target {
             service: service.clone(),
-            pools,
+            peers: self.ctx.peers(service),
             balancer: RefCell::new(balancer),
             series: self.series(service),
         })
-    }
-
-    fn pool(&self, address: SocketAddr) -> PoolId {
-        self.ctx.upstreams.acquire(address)
     }
 
     /// The series of a service lives as long as the shard: its numbers must not start again when the service's

@@ -13,9 +13,10 @@ use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::ShardPort;
 use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
 
+use super::siblings::{Handed, Sibling, Siblings};
 use super::{accept, snapshots};
 use crate::net::{self, Driver, Listener, ShardOptions, ShardThread};
-use crate::proxy::{Context, Ingress, Phase, Policies};
+use crate::proxy::{Context, Ingress, Phase, Policies, Presents};
 
 /// Commands that may wait for a shard: there are only a few in its whole life, and a reload is made by a person.
 const COMMANDS_MAX: usize = 64;
@@ -29,6 +30,8 @@ pub struct ListenerSpec {
     pub direction: Direction,
     /// What it is for; every listener takes HTTP/1 and HTTP/2.
     pub protocol: Protocol,
+    /// What it presents if it speaks TLS.
+    pub presents: Presents,
 }
 
 /// Everything a shard is made of.
@@ -59,6 +62,8 @@ pub enum Command {
     Unlisten,
     /// Treat requests like this from now on.
     Apply(Box<Policies>),
+    /// These are all shards now, this one among them.
+    Siblings(Arc<[Sibling]>),
     /// Go on to this phase of the shutdown.
     Drain(Phase),
     /// End now, whatever is in flight.
@@ -71,6 +76,7 @@ pub struct Handle {
     thread: ShardThread,
     commands: flume::Sender<Command>,
     stats: Arc<ShardStats>,
+    sibling: Sibling,
 }
 
 impl Handle {
@@ -91,6 +97,12 @@ impl Handle {
         &self.stats
     }
 
+    /// The shard as the others are to see it.
+    #[must_use]
+    pub fn sibling(&self) -> Sibling {
+        self.sibling.clone()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -109,17 +121,19 @@ pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Resu
     let stats = board.shard();
     let (commands, inbox) = flume::bounded(COMMANDS_MAX);
     let for_shard = stats.clone();
+    let (sibling, handed) = Sibling::new(stats.clone());
     let thread = net::spawn_shard(options, move || async move {
         let _ended = OnDrop(Some(ended));
         let ctx = policies.into_context(port.clone(), &board, for_shard, seed);
         net::spawn(snapshots::follow(port, board, ctx.clone()));
-        work(&inbox, &ctx).await;
+        net::spawn(accept::take_over(handed.clone(), ctx.clone()));
+        work(&inbox, &handed, &ctx).await;
     })?;
-    Ok(Handle { thread, commands, stats })
+    Ok(Handle { thread, commands, stats, sibling })
 }
 
 /// Accepts from a listener until the returned sender is dropped.
-fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
+fn open(spec: ListenerSpec, ctx: &Rc<Context>, siblings: &Rc<Siblings>) -> Option<oneshot::Sender<()>> {
     let address = spec.socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let listener = match Listener::adopt(spec.socket) {
         Ok(listener) => listener,
@@ -129,23 +143,26 @@ fn open(spec: ListenerSpec, ctx: &Rc<Context>) -> Option<oneshot::Sender<()>> {
         }
     };
     let (closer, closed) = oneshot::channel::<()>();
-    let ingress = Rc::new(Ingress { direction: spec.direction, address, protocol: spec.protocol });
-    net::spawn(accept::accept(listener, ingress, ctx.clone(), async move {
+    let ListenerSpec { direction, presents, protocol, .. } = spec;
+    let ingress = Rc::new(Ingress { direction, address, presents, protocol });
+    net::spawn(accept::accept(listener, ingress, (ctx.clone(), siblings.clone()), async move {
         let _ = closed.await;
     }));
     Some(closer)
 }
 
 /// Follows commands until the shard may end.
-async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
+async fn work(inbox: &flume::Receiver<Command>, handed: &flume::Receiver<Handed>, ctx: &Rc<Context>) {
     let mut closers = Vec::new();
+    let siblings = Rc::<Siblings>::default();
     while let Ok(command) = inbox.recv_async().await {
         match command {
             Command::Listen(listeners) => {
-                closers.extend(listeners.into_iter().filter_map(|listener| open(listener, ctx)));
+                closers.extend(listeners.into_iter().filter_map(|listener| open(listener, ctx, &siblings)));
             }
             Command::Unlisten => closers.clear(),
             Command::Apply(policies) => ctx.apply(*policies),
+            Command::Siblings(all) => siblings.set(all),
             Command::Cut => return,
             Command::Drain(phase) => {
                 ctx.drain.advance(phase);
@@ -157,7 +174,17 @@ async fn work(inbox: &flume::Receiver<Command>, ctx: &Rc<Context>) {
         }
     }
     let cut = async { while !matches!(inbox.recv_async().await, Ok(Command::Cut) | Err(_)) {} };
-    futures::future::select(pin!(ctx.drain.emptied()), pin!(cut)).await;
+    let ended = async {
+        loop {
+            // What another shard has sent in the last moment would be lost with us.
+            handed.try_iter().for_each(|handed| accept::serve_handed(handed, ctx));
+            ctx.drain.emptied().await;
+            if handed.is_empty() {
+                return;
+            }
+        }
+    };
+    futures::future::select(pin!(ended), pin!(cut)).await;
     info!(open = ctx.stats.downstream_open.value(), "shard ends");
 }
 

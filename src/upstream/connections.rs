@@ -1,6 +1,7 @@
 //! The upstream connections of a shard.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesher_actors::snapshot::stats::ShardStats;
+use mesher_actors::snapshot::{Protocol, TlsClient};
 
 use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
-use crate::handler::PoolId;
-use crate::net::{self, Stream};
+use crate::handler::{Peer, PoolId};
+use crate::net::{self, Stream, TlsError};
 
 /// How often idle connections are looked through. A connection that its peer closed stays in the table of open
 /// files until then.
@@ -79,10 +81,27 @@ impl Drop for Connection {
     }
 }
 
+/// What all connections of a pool have in common: where they lead, and whom the other end has proven to be. Another
+/// configuration of TLS is another pool: nothing is sent on what was trusted by rules that do not hold any more.
+#[derive(Debug, Clone, PartialEq)]
+struct Key {
+    address: SocketAddr,
+    tls: Option<Arc<TlsClient>>,
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+        self.tls.as_ref().map(|tls| Arc::as_ptr(&tls.config)).hash(state);
+    }
+}
+
 /// Makes, keeps and lets go of a shard's upstream connections.
 #[derive(Debug)]
 pub struct Upstreams {
-    pools: RefCell<Pools<Connection>>,
+    pools: RefCell<Pools<Key, Connection>>,
     connect_timeout: Cell<Duration>,
     sweeping: Cell<bool>,
     http2: Endpoints,
@@ -109,9 +128,10 @@ impl Upstreams {
         self.http2.apply(settings.http2.clone());
     }
 
-    /// The pool of an address, for a target that will use it; see [`Upstreams::release`].
-    pub fn acquire(&self, address: SocketAddr) -> PoolId {
-        self.pools.borrow_mut().acquire(address)
+    /// An endpoint, for a target that will call it; see [`Upstreams::release`].
+    pub fn acquire(&self, address: SocketAddr, protocol: Protocol, tls: Option<Arc<TlsClient>>) -> Peer {
+        let pool = self.pools.borrow_mut().acquire(Key { address, tls: tls.clone() });
+        Peer { address, protocol, tls, pool }
     }
 
     /// A target no longer uses the pool.
@@ -142,37 +162,57 @@ impl Upstreams {
         }
     }
 
-    /// The connections of a pool's address that speak HTTP/2. For a pool that is gone (a request outlives a change of the
+    /// A kept connection if `may_reuse` and there is one, else a new one.
+    ///
+    /// # Errors
+    /// As [`Upstreams::connect`].
+    pub async fn connection(&self, peer: &Peer, may_reuse: bool) -> io::Result<Connection> {
+        if let Some(kept) = may_reuse.then(|| self.take(peer.pool)).flatten() {
+            return Ok(kept);
+        }
+        self.connect(peer.address, peer.tls.as_deref()).await
+    }
+
+    /// The connections to an endpoint that speak HTTP/2. For one whose pool is gone (a request outlives a change of the
     /// registry) it is an endpoint of the caller's own, whose connections end with what they carry.
-    pub fn http2(self: &Rc<Self>, id: PoolId, address: SocketAddr) -> Rc<Endpoint> {
-        if let Some(endpoint) = self.http2.find(id) {
+    pub fn http2(self: &Rc<Self>, peer: &Peer) -> Rc<Endpoint> {
+        if let Some(endpoint) = self.http2.find(peer.pool) {
             return endpoint;
         }
-        let endpoint = self.http2.make(address, self.dial(address));
-        if self.pools.borrow().contains(id) {
-            self.http2.keep(id, endpoint.clone());
+        let endpoint = self.http2.make(peer.address, self.dial(peer));
+        if self.pools.borrow().contains(peer.pool) {
+            self.http2.keep(peer.pool, endpoint.clone());
         }
         endpoint
     }
 
     /// How connections that are to speak HTTP/2 are made.
-    fn dial(self: &Rc<Self>, address: SocketAddr) -> Dial {
-        let upstreams = Rc::downgrade(self);
+    fn dial(self: &Rc<Self>, peer: &Peer) -> Dial {
+        let (upstreams, address, tls) = (Rc::downgrade(self), peer.address, peer.tls.clone());
         Rc::new(move || {
-            let upstreams = upstreams.clone();
+            let (upstreams, tls) = (upstreams.clone(), tls.clone());
             Box::pin(async move {
                 let upstreams = upstreams.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-                upstreams.connect(address).await
+                upstreams.connect(address, tls.as_deref()).await
             })
         })
     }
 
-    /// A new connection.
+    /// A new connection, secured if `tls` says how. Never in the clear if it does.
     ///
     /// # Errors
-    /// What the system says; `TimedOut` after the connect time-out.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
-        let stream = Stream::connect(address, self.connect_timeout.get()).await?;
+    /// What the system says, or why TLS failed; `TimedOut` after the connect time-out, which is for both.
+    pub async fn connect(&self, address: SocketAddr, tls: Option<&TlsClient>) -> io::Result<Connection> {
+        let (timeout, begun) = (self.connect_timeout.get(), net::now());
+        let stream = Stream::connect(address, timeout).await?;
+        if let Some(tls) = tls {
+            let left = timeout.saturating_sub(net::now().saturating_duration_since(begun));
+            let secured = stream.connect_tls(tls.config.clone(), tls.server_name.clone(), left).await;
+            self.stats
+                .handshakes_upstream
+                .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
+            secured?;
+        }
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
         Ok(Connection { stream, stats: self.stats.clone(), reused: false })

@@ -1,10 +1,11 @@
-//! Which idle connection to use next, and which to let go. Pure: a connection is anything, time is an argument.
+//! Which idle connection to use next, and which to let go. Pure: a connection is anything, so is what names a pool, and time is
+//! an argument.
 //!
 //! Last in, first out: under falling load the connections at the bottom stay unused and expire, and the one on top
 //! is the one least likely to have been closed by its peer.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use crate::handler::PoolId;
@@ -26,28 +27,28 @@ struct Idle<C> {
 }
 
 #[derive(Debug)]
-struct Pool<C> {
-    address: SocketAddr,
+struct Pool<K, C> {
+    key: Option<K>,
     generation: u32,
     users: u32,
     idle: Vec<Idle<C>>,
 }
 
-/// The pools of a shard, one an address.
+/// The pools of a shard, one a key: what all connections of a pool have in common, so that each may stand for another.
 #[derive(Debug)]
-pub struct Pools<C> {
+pub struct Pools<K, C> {
     bounds: Bounds,
-    slots: Vec<Pool<C>>,
+    slots: Vec<Pool<K, C>>,
     free: Vec<u32>,
-    by_address: HashMap<SocketAddr, u32, foldhash::fast::RandomState>,
+    by_key: HashMap<K, u32, foldhash::fast::RandomState>,
     idle: usize,
 }
 
-impl<C> Pools<C> {
+impl<K: Eq + Hash + Clone, C> Pools<K, C> {
     /// No pools yet.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, slots: Vec::new(), free: Vec::new(), by_address: HashMap::default(), idle: 0 }
+        Self { bounds, slots: Vec::new(), free: Vec::new(), by_key: HashMap::default(), idle: 0 }
     }
 
     /// From now on these bounds hold.
@@ -61,9 +62,9 @@ impl<C> Pools<C> {
         self.idle
     }
 
-    /// The pool of an address, made if there is none. Counts one more user; see [`Pools::release`].
-    pub fn acquire(&mut self, address: SocketAddr) -> PoolId {
-        if let Some(&slot) = self.by_address.get(&address)
+    /// The pool of a key, made if there is none. Counts one more user; see [`Pools::release`].
+    pub fn acquire(&mut self, key: K) -> PoolId {
+        if let Some(&slot) = self.by_key.get(&key)
             && let Some(pool) = self.slots.get_mut(slot as usize)
         {
             pool.users += 1;
@@ -72,16 +73,16 @@ impl<C> Pools<C> {
         let slot = self.free.pop().unwrap_or_else(|| u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
         let generation = match self.slots.get_mut(slot as usize) {
             Some(pool) => {
-                pool.address = address;
+                pool.key = Some(key.clone());
                 pool.users = 1;
                 pool.generation
             }
             None => {
-                self.slots.push(Pool { address, generation: 0, users: 1, idle: Vec::new() });
+                self.slots.push(Pool { key: Some(key.clone()), generation: 0, users: 1, idle: Vec::new() });
                 0
             }
         };
-        self.by_address.insert(address, slot);
+        self.by_key.insert(key, slot);
         PoolId { slot, generation }
     }
 
@@ -99,7 +100,9 @@ impl<C> Pools<C> {
             self.idle -= pool.idle.len();
             pool.idle = Vec::new();
             pool.generation = pool.generation.wrapping_add(1);
-            self.by_address.remove(&pool.address);
+            if let Some(key) = pool.key.take() {
+                self.by_key.remove(&key);
+            }
             self.free.push(id.slot);
         }
     }
@@ -147,18 +150,20 @@ impl<C> Pools<C> {
         }
     }
 
-    fn find(slots: &mut [Pool<C>], id: PoolId) -> Option<&mut Pool<C>> {
+    fn find(slots: &mut [Pool<K, C>], id: PoolId) -> Option<&mut Pool<K, C>> {
         slots.get_mut(id.slot as usize).filter(|pool| pool.generation == id.generation)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(4);
 
-    fn pools(idle_per_endpoint: usize) -> Pools<u32> {
+    fn pools(idle_per_endpoint: usize) -> Pools<SocketAddr, u32> {
         Pools::new(Bounds { idle_per_endpoint, idle_timeout: TIMEOUT })
     }
 

@@ -18,7 +18,8 @@ const ROOMS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only these rooms may name.
-const CRATES: [(&str, &[&str]); 3] = [("glommio", &["net"]), ("rustix", &["net"]), ("clap", &["cmd"])];
+const CRATES: [(&str, &[&str]); 4] =
+    [("glommio", &["net"]), ("rustix", &["net"]), ("rustls", &["net"]), ("clap", &["cmd"])];
 
 /// Rooms that see the whole control plane; the others see its snapshots only.
 const SEE_CONTROL: [&str; 2] = ["run", "cmd"];

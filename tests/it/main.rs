@@ -3,6 +3,7 @@
 
 mod admin; // the admin interface tells what is so
 mod capacity; // the pure parts of the capacity bench
+mod certificates; // files of TLS: checked, watched, told of
 mod cli; // flags, variables, subcommands, exit codes
 mod codec_vectors; // public cases against the codec
 mod conf; // configuration files as they lie on users' disks: the ones we ship, and the ones Mesher shipped
@@ -23,5 +24,6 @@ mod servicecenter; // found and registered through service-center, in good times
 mod shutdown; // the orderly end, for what the local service sends
 mod support;
 mod tidy; // rules of the repository
+mod tls; // TLS on both sides, certificates, attacks
 mod tunnels; // upgrades and CONNECT
 mod upgrade; // SIGUSR2: another process takes over

@@ -100,6 +100,14 @@ fn the_checks_of_the_local_service_are_understood() {
 }
 
 #[test]
+fn the_keys_of_tls_are_understood() {
+    let (config, report) =
+        load(&[("chassis.yaml", ""), ("microservice.yaml", NAME), ("tls.yaml", &file("tls.yaml"))]);
+    assert!(report.is_empty(), "{}", report.render(false));
+    assert_eq!(config.text("ssl.rest.Consumer.caFile").as_deref(), Some("tls/ca.crt"));
+}
+
+#[test]
 fn the_pod_of_the_deployment_is_configured_without_a_word() {
     let mut map = None;
     for document in serde_yaml::Deserializer::from_str(&repository("deploy/sidecar.yaml")) {

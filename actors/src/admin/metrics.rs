@@ -11,7 +11,11 @@ use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
 use super::view::{ConfigState, Identity};
 use crate::snapshot::Failure;
-use crate::snapshot::stats::{Board, CLASSES, Counter, LATENCY_BOUNDS, Outcomes, Series, ShardStats};
+use crate::snapshot::stats::{
+    Board, CLASSES, Counter, GRPC_STATUSES, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
+    TlsFailure,
+};
+use crate::tls::Expiry;
 
 /// What the text is made of beside the counters.
 pub(super) struct Surroundings<'a> {
@@ -25,6 +29,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) started: u64,
     /// How reloading went.
     pub(super) config: ConfigState,
+    /// Certificates by file.
+    pub(super) certificates: Vec<Expiry>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -38,6 +44,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
+    certificates(&mut text, &around.certificates);
     process(&mut text, &around.process);
     text.finish()
 }
@@ -46,6 +53,7 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
 #[derive(Debug, Default)]
 struct Totals {
     outcomes: Outcomes<u64>,
+    grpc: [u64; GRPC_STATUSES],
     retries: u64,
     buckets: [u64; LATENCY_BOUNDS.len() + 1],
     latency_seconds: f64,
@@ -56,6 +64,9 @@ struct Totals {
 impl Totals {
     fn add(&mut self, series: &Series) {
         for (sum, counter) in self.outcomes.iter_mut().flatten().zip(series.outcomes.iter().flatten()) {
+            *sum += counter.value();
+        }
+        for (sum, counter) in self.grpc.iter_mut().zip(&series.grpc) {
             *sum += counter.value();
         }
         self.retries += series.retries.value();
@@ -146,6 +157,13 @@ fn series(text: &mut Exposition, all: &[Arc<Series>]) {
             }
         }
     }
+    let help = "Finished calls of gRPC, by their status. They are requests as well.";
+    let mut family = text.family("mesher_grpc_calls_total", Kind::Counter, help);
+    for (&[direction, service, version], totals) in &totals {
+        for (status, count) in totals.grpc.iter().enumerate().filter(|(_, count)| **count > 0) {
+            family.sample(&[direction, service, version, ("grpc_status", &status.to_string())], count);
+        }
+    }
     let help = "How long requests took, from the request head to the last byte of the answer.";
     let mut family = text.family("mesher_request_duration_seconds", Kind::Histogram, help);
     for (labels, totals) in &totals {
@@ -174,13 +192,54 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));
+    handshakes(text, shards);
+    let help = "TLS handshakes with clients that are under way.";
+    text.single("mesher_tls_handshakes_in_flight", G, help, sum(|s| &s.handshakes_in_flight));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
     let help = "Times accepting paused for lack of file descriptors.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
     let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
-    let mut turns = text.family("mesher_shard_turns_total", C, help);
+    each(text, shards, ("mesher_shard_turns_total", C, help), |s| &s.turns);
+    let help = "Connections of clients that a shard has open now.";
+    each(text, shards, ("mesher_shard_connections", G, help), |s| &s.downstream_open);
+    let help = "Requests that a shard is serving now, streams of HTTP/2 among them.";
+    each(text, shards, ("mesher_shard_requests_in_flight", G, help), |s| &s.requests_in_flight);
+}
+
+/// How TLS handshakes ended, as far as there were any.
+fn handshakes(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
+    type Side = (&'static str, fn(&ShardStats) -> &Handshakes);
+    const SIDES: [Side; 2] =
+        [("downstream", |s| &s.handshakes_downstream), ("upstream", |s| &s.handshakes_upstream)];
+    let help = "TLS handshakes, by how they ended: full, resumed, or why they failed.";
+    let mut family = text.family("mesher_tls_handshakes_total", Kind::Counter, help);
+    for (side, of) in SIDES {
+        let mut sample = |result: &str, counter: fn(&Handshakes) -> &Counter| {
+            family.sample(
+                &[("side", side), ("result", result)],
+                shards.iter().map(|s| counter(of(s)).value()).sum::<u64>(),
+            );
+        };
+        sample("full", |h| &h.full);
+        sample("resumed", |h| &h.resumed);
+        for failure in TlsFailure::ALL {
+            let count: u64 =
+                shards.iter().flat_map(|s| of(s).failed.get(failure as usize)).map(Counter::value).sum();
+            family.sample(&[("side", side), ("result", failure.label())], count);
+        }
+    }
+}
+
+/// A family with a sample a shard.
+fn each(
+    text: &mut Exposition,
+    shards: &[Arc<ShardStats>],
+    (name, kind, help): (&'static str, Kind, &'static str),
+    counter: fn(&ShardStats) -> &Counter,
+) {
+    let mut family = text.family(name, kind, help);
     for (index, stats) in shards.iter().enumerate() {
-        turns.sample(&[("shard", &index.to_string())], stats.turns.value());
+        family.sample(&[("shard", &index.to_string())], counter(stats).value());
     }
 }
 
@@ -195,6 +254,15 @@ fn config(text: &mut Exposition, config: &ConfigState) {
     let help = "1 if the last attempt to reload the configuration succeeded, or there was none.";
     let ok = u64::from(config.last_reload_ok);
     text.single("mesher_config_last_reload_successful", Kind::Gauge, help, ok);
+}
+
+fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
+    let help = "When the file ends to be of use: its first certificate to end, or the last one of those to trust; \
+                seconds since 1970.";
+    let mut family = text.family("mesher_tls_certificate_not_after_seconds", Kind::Gauge, help);
+    for Expiry { file, not_after_s } in certificates {
+        family.sample(&[("file", &file.to_string_lossy())], not_after_s);
+    }
 }
 
 fn process(text: &mut Exposition, process: &Process) {

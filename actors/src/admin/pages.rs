@@ -95,6 +95,7 @@ impl Site {
             driver: &driver(&self.view.shards()),
             started: self.started,
             config: self.view.config(),
+            certificates: self.view.certificates(),
             process: process::look(),
         };
         let body = metrics::render(&self.board, &around);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use rustls::ServerConfig;
 
 use super::pages::{METHODS, Reply, Site};
 use super::view::{Build, Identity, View};
@@ -17,7 +18,7 @@ use crate::web_thread::WebThread;
 /// Connections at a time; more wait to be accepted. Probes and scrapers need a handful, and file descriptors belong
 /// to the traffic.
 const CONNECTIONS_MAX: usize = 64;
-/// For a request's head to arrive whole. Short, so that a stuck client does not keep a connection from a probe.
+/// For a request's head to arrive whole; a handshake has the library's three seconds. Short, so that a stuck client does not keep a connection from a probe.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept: a probe's usual interval is 10 s, Prometheus's is 15 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -35,6 +36,8 @@ pub struct AdminOptions {
     pub board: Arc<Board>,
     /// State of the rest.
     pub view: Arc<dyn View>,
+    /// What it presents; none: it is plain.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// A running admin interface. Dropping it stops it, without waiting for answers being written.
@@ -50,7 +53,7 @@ pub struct AdminHandle {
 /// # Errors
 /// When the listener is unusable or there is no thread to be had.
 pub fn start(listener: TcpListener, options: AdminOptions) -> io::Result<AdminHandle> {
-    let AdminOptions { identity, build, board, view } = options;
+    let AdminOptions { identity, build, board, view, tls } = options;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let site = web::Data::new(Site { identity, build, board, view, started });
     let addr = listener.local_addr()?;
@@ -64,7 +67,11 @@ pub fn start(listener: TcpListener, options: AdminOptions) -> io::Result<AdminHa
             .keep_alive(KEEP_ALIVE)
             .shutdown_timeout(STOP_TIMEOUT_S)
             .disable_signals();
-        Ok(server.listen(listener)?.run())
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, (*tls).clone()),
+            None => server.listen(listener),
+        };
+        Ok(server?.run())
     };
     Ok(AdminHandle { addr, server: WebThread::start("admin", build)? })
 }

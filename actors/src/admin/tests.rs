@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::snapshot::Failure;
 use crate::snapshot::stats::{Board, Direction, Labels, SERIES_MAX};
+use crate::tls::Expiry;
+use crate::tls::bench::{Authority, Home};
 
 /// A view that tests change.
 struct Mesher {
@@ -32,6 +34,10 @@ impl View for Mesher {
         ConfigState { generation: 2, reloads: 3, last_reload_ok: false, error: "line 1".into() }
     }
 
+    fn certificates(&self) -> Vec<Expiry> {
+        vec![Expiry { file: "conf/me.crt".into(), not_after_s: 2_000_000_000 }]
+    }
+
     fn details(&self) -> Value {
         json!({ "registry": { "type": "file" } })
     }
@@ -45,6 +51,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::behind(None)
+    }
+
+    fn behind(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let why = "io_uring_setup: operation not permitted; allow it in the seccomp profile".to_owned();
         let shards = vec![
             Shard { alive: true, driver: "uring".into(), why: String::new() },
@@ -57,6 +67,7 @@ impl Fixture {
             build: Build { version: "0.1.0".into(), commit: "abc".into(), built: String::new() },
             board: board.clone(),
             view: mesher.clone(),
+            tls,
         };
         let admin = start(TcpListener::bind("127.0.0.1:0").unwrap(), options).unwrap();
         Self { mesher, board, admin }
@@ -290,6 +301,7 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
     assert_eq!(value(r#"mesher_shard_turns_total{shard="1"}"#), 200.0);
     assert_eq!(value(r#"mesher_build_info{version="0.1.0",driver="uring"}"#), 1.0);
     assert_eq!(value("mesher_config_reloads_total"), 3.0);
+    assert_eq!(value(r#"mesher_tls_certificate_not_after_seconds{file="conf/me.crt"}"#), 2e9);
     assert_eq!(value("mesher_config_last_reload_successful"), 0.0);
     for single in [
         "mesher_requests_in_flight",
@@ -446,4 +458,23 @@ fn a_client_that_sends_nothing_does_not_hold_up_the_stop() {
     fixture.admin.stop();
     assert!(before.elapsed() < Duration::from_secs(5));
     assert!(!matches!(silent.read(&mut [0; 64]), Ok(1..)), "an answer to no request");
+}
+
+#[test]
+fn behind_tls_it_answers_those_who_speak_it() {
+    let (home, authority) = (Home::new(), Authority::new());
+    home.put("me", &authority.issue(&["me"])).write("ca.crt", &authority.pem);
+    let tls = home.good(
+        "ssl.rest-admin.Provider: {certFile: me.crt, keyFile: me.key}\n\
+         ssl.registrator.Consumer: {verifyPeer: 'true', caFile: ca.crt, serverName: me}\n",
+    );
+    let fixture = Fixture::behind(tls.admin());
+    let session =
+        rustls::ClientConnection::new(tls.registry().unwrap(), "localhost".try_into().unwrap()).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, connect(fixture.admin.addr()));
+    stream.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    // The end of the connection may come without a goodbye.
+    let _ = stream.read_to_end(&mut text);
+    assert!(text.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&text));
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::tls::Expiry;
+
 /// The rest of mesher, as the admin sees it. Asked for each request on the admin's thread: answers from memory, at
 /// once.
 pub trait View: Send + Sync + 'static {
@@ -11,6 +13,9 @@ pub trait View: Send + Sync + 'static {
 
     /// How reloading the configuration went.
     fn config(&self) -> ConfigState;
+
+    /// Certificates, and the files that hold those to trust.
+    fn certificates(&self) -> Vec<Expiry>;
 
     /// The shards, by index.
     fn shards(&self) -> Vec<Shard>;

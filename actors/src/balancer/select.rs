@@ -289,21 +289,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_call_of_grpc_goes_where_it_is_spoken_and_other_requests_to_rest_where_there_is_any() {
+    fn addresses_of_both_protocols_are_called_those_of_rest_first() {
         let both = [
             instance("1", "10.0.0.9:80", |i| i.endpoints.push("grpc://10.0.0.1:90".to_owned())),
             instance("2", "10.0.0.2:80", |_| {}),
         ];
-        let called = |instances: &[Arc<Instance>], request| -> Vec<String> {
-            let service = service(instances);
-            let callable = service.callable(request);
-            service.endpoints[callable].iter().map(|endpoint| endpoint.address.to_string()).collect()
-        };
-        assert_eq!(called(&both, Protocol::Rest), ["10.0.0.2:80", "10.0.0.9:80"]);
-        assert_eq!(called(&both, Protocol::Grpc), ["10.0.0.1:90"]);
-        let grpc_only = [instance("1", "", |i| i.endpoints = vec!["grpc://10.0.0.1:90".to_owned()])];
-        assert_eq!(called(&grpc_only, Protocol::Rest), ["10.0.0.1:90"]);
-        assert_eq!(called(&both[1..], Protocol::Grpc), [""; 0]);
+        let called: Vec<_> =
+            service(&both).endpoints.iter().map(|e| (e.protocol, e.address.to_string())).collect();
+        let expected = [
+            (Protocol::Rest, "10.0.0.2:80".to_owned()),
+            (Protocol::Rest, "10.0.0.9:80".to_owned()),
+            (Protocol::Grpc, "10.0.0.1:90".to_owned()),
+        ];
+        assert_eq!(called, expected);
     }
 
     #[test]

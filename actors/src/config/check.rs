@@ -22,8 +22,6 @@ const REGISTRIES_SERVED: [&str; 2] = [SERVICE_CENTER, "file"];
 const REGISTRIES_NOT_SERVED: [&str; 3] = ["pilotv2", "pilot", "istio"];
 const STRATEGIES_SERVED: [&str; 2] = ["RoundRobin", "Random"];
 const STRATEGIES_NOT_SERVED: [&str; 2] = ["SessionStickiness", "WeightedResponse"];
-/// TLS settings that mean nothing alone: they say how, not that.
-const TLS_FILES: [&str; 4] = ["caFile", "certFile", "keyFile", "certPwdFile"];
 
 /// Reports everything that is wrong with the keys and values of a configuration.
 pub(super) fn check(entries: &Entries, report: &mut Report) {
@@ -67,7 +65,6 @@ fn empty(known: &Known, key: &str, entry: &Entry, report: &mut Report) {
 
 fn one(known: &Known, key: &str, entry: &Entry, entries: &Entries, report: &mut Report) {
     match (known.state, known.kind) {
-        (_, Kind::Tls) => tls(key, entry, report),
         (State::Served, kind) => value(kind, key, entry, entries, report),
         (State::NotServed, _) => {
             let message = format!("`{key}` is not served yet");
@@ -95,7 +92,7 @@ fn value(kind: Kind, key: &str, entry: &Entry, entries: &Entries, report: &mut R
         Kind::Handlers => return handlers::check(key, entry, report),
         Kind::Strategy => return strategy(key, entry, report),
         Kind::List if entry.text().is_some() => Err("expected a list, each element after a `-`".to_owned()),
-        Kind::Words | Kind::List | Kind::Any | Kind::Tls => Ok(()),
+        Kind::Words | Kind::List | Kind::Any => Ok(()),
     };
     if let Err(why) = outcome {
         wrong_value(key, entry, &why, report);
@@ -140,12 +137,7 @@ fn registry_address(key: &str, entry: &Entry, entries: &Entries, report: &mut Re
     }
     for address in entry.words() {
         match address.split_once("://").unwrap_or(("http", &address)) {
-            ("http", host) if is_host(host) => {}
-            ("https", host) if is_host(host) => {
-                let message = format!("`{key}`: https is not served yet");
-                report.error(Code::NOT_SERVED, &entry.origin, message).help("use an http address");
-                return;
-            }
+            ("http" | "https", host) if is_host(host) => {}
             _ => {
                 let shown = super::secret::without_user(&address);
                 let why = value::unexpected("addresses like http://127.0.0.1:30100", &shown);
@@ -172,20 +164,6 @@ fn strategy(key: &str, entry: &Entry, report: &mut Report) {
     } else if !STRATEGIES_SERVED.contains(&text) {
         let message = format!("`{key}`: no strategy is called `{}`", text.escape_debug());
         suggest(report.error(Code::UNKNOWN_NAME, &entry.origin, message), text, &STRATEGIES_SERVED);
-    }
-}
-
-/// Settings of TLS that are active are an error, since traffic that is meant to be private would not be. What only
-/// says how TLS would be done is worth one warning.
-fn tls(key: &str, entry: &Entry, report: &mut Report) {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let verifies = last == "verifyPeer" && entry.text().and_then(value::boolean) != Some(false);
-    if verifies || TLS_FILES.contains(&last) {
-        let message = format!("`{key}` asks for TLS, which is not served yet: traffic would go unencrypted");
-        report.error(Code::NOT_SERVED, &entry.origin, message).help("remove it to accept that");
-    } else if !report.problems().iter().any(|p| p.message.starts_with("`ssl.")) {
-        let message = format!("`{key}` and other settings of TLS are not served yet");
-        report.warning(Code::NOT_SERVED, &entry.key_origin, message);
     }
 }
 

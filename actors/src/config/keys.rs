@@ -37,8 +37,6 @@ pub(super) enum Kind {
     Handlers,
     /// A way of choosing an instance.
     Strategy,
-    /// A setting of TLS.
-    Tls,
 }
 
 /// What mesher does about a key.
@@ -131,23 +129,23 @@ fn replace_prefix(key: &str, old: &str, new: &str) -> Option<String> {
     (rest.is_empty() || rest.starts_with('.')).then(|| format!("{new}{rest}"))
 }
 
-/// How far the parts of a key are from a pattern with as many, and the key that the pattern would have.
+/// How far the parts of a key are from a pattern, and the key that the pattern would have. A star takes as many parts
+/// as are left over, the first star if there are several.
 fn near(pattern: &str, parts: &[&str]) -> Option<(usize, String)> {
-    if pattern.split('.').count() != parts.len() {
-        return None;
-    }
+    let mut surplus = parts.len().checked_sub(pattern.split('.').count())?;
+    let mut parts = parts.iter();
     let mut distance = 0;
-    let mut meant = Vec::with_capacity(parts.len());
-    for (known, part) in pattern.split('.').zip(parts) {
+    let mut meant = Vec::new();
+    for known in pattern.split('.') {
         if known == "*" {
             distance += 1; // an exact name is nearer than a wildcard
-            meant.push(*part);
+            meant.extend(parts.by_ref().take(1 + std::mem::take(&mut surplus)).copied());
         } else {
-            distance += 2 * typing_distance(known, part)?;
+            distance += 2 * typing_distance(known, parts.next()?)?;
             meant.push(known);
         }
     }
-    Some((distance, meant.join(".")))
+    parts.next().is_none().then(|| (distance, meant.join(".")))
 }
 
 /// Slips between two words, upper and lower case counting as one; `None` if they are not the same word mistyped.
@@ -183,6 +181,7 @@ mod tests {
         let check = |key: &str, meant: Option<&str>| assert_eq!(suggestion(key).as_deref(), meant, "{key}");
         check("cse.loadbalance.retryOnNxt", Some("cse.loadbalance.retryOnNext"));
         check("cse.loadbalance.orders.retryOnNxt", Some("cse.loadbalance.orders.retryOnNext"));
+        check("cse.loadbalance.my.orders.retryOnNxt", Some("cse.loadbalance.my.orders.retryOnNext"));
         check("servicecomb.registry.adress", Some("servicecomb.registry.address"));
         check("servicecomb.registery.address", Some("servicecomb.registry.address"));
         check("loglevel", Some("logLevel"));

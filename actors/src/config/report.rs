@@ -43,6 +43,8 @@ impl Code {
     pub const MISSING_VALUE: Self = Self(202);
     /// Values that contradict each other.
     pub const CONFLICT: Self = Self(203);
+    /// A file that a key names and that cannot be used.
+    pub const UNUSABLE_FILE: Self = Self(204);
     /// Known to Mesher, not served yet; an error where going without would be unsafe.
     pub const NOT_SERVED: Self = Self(301);
     /// Has no effect.
@@ -51,6 +53,10 @@ impl Code {
     pub const OLD_SPELLING: Self = Self(303);
     /// A handler, strategy or registry type that nobody knows.
     pub const UNKNOWN_NAME: Self = Self(304);
+    /// Does more than it seems to.
+    pub const FAR_REACHING: Self = Self(305);
+    /// A peer is believed without being verified.
+    pub const UNVERIFIED: Self = Self(306);
 }
 
 /// One problem.

@@ -98,6 +98,8 @@ pub(super) const KEYS: &[Known] = &[
     // Listeners.
     served("servicecomb.protocols.http.listenAddress", Socket, "127.0.0.1:30101"),
     served("servicecomb.protocols.http.advertiseAddress", Socket, ""),
+    served("servicecomb.protocols.grpc.listenAddress", Socket, ""),
+    served("servicecomb.protocols.grpc.advertiseAddress", Socket, ""),
     served("servicecomb.protocols.rest-admin.listenAddress", Socket, "127.0.0.1:30102"),
     no_effect("servicecomb.protocols.rest-admin.advertiseAddress"),
     no_effect("servicecomb.protocols.*.workerNumber"),
@@ -200,8 +202,27 @@ pub(super) const KEYS: &[Known] = &[
     not_served("accessLogFile"),
     no_effect("rollingPolicy"),
 
-    // TLS: read to tell what would be sent in the clear.
-    Known { pattern: "ssl.*", kind: Tls, default: "", state: State::NotServed },
+    // TLS. A key without a tag counts for all tags, see `tls`.
+    served("ssl.cipherPlugin", Text, ""),
+    served("ssl.*.cipherPlugin", Text, ""),
+    served("ssl.verifyPeer", Boolean, ""),
+    served("ssl.*.verifyPeer", Boolean, ""),
+    served("ssl.cipherSuits", Words, ""),
+    served("ssl.*.cipherSuits", Words, ""),
+    served("ssl.protocol", OneOf(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), ""),
+    served("ssl.*.protocol", OneOf(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), ""),
+    served("ssl.caFile", Text, ""),
+    served("ssl.*.caFile", Text, ""),
+    served("ssl.certFile", Words, ""),
+    served("ssl.*.certFile", Words, ""),
+    served("ssl.keyFile", Words, ""),
+    served("ssl.*.keyFile", Words, ""),
+    served("ssl.certPwdFile", Text, ""),
+    served("ssl.*.certPwdFile", Text, ""),
+    served("ssl.serverName", Text, ""),
+    served("ssl.*.serverName", Text, ""),
+    served("ssl.mode", OneOf(&["disable", "permissive", "strict"]), ""),
+    served("ssl.*.mode", OneOf(&["disable", "permissive", "strict"]), ""),
 
     // Known to Mesher, waiting for their turn.
     not_served("cse.circuitBreaker.*"),

@@ -118,6 +118,7 @@ pub(super) fn client() -> Result<Client, String> {
         .no_proxy()
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
+        .tls_backend_preconfigured(crate::tls::unverified())
         .build()
         .map_err(|error| error.to_string())
 }

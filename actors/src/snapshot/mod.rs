@@ -13,14 +13,15 @@
 pub mod failure;
 pub mod port;
 pub mod stats;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use failure::Failure;
+pub use tls::{Tls, TlsClient, TlsServer};
 
 /// Services by name, as written in a request's authority (case is significant, as in service-center).
 pub type ServiceMap = HashMap<Arc<str>, Resolution, foldhash::fast::RandomState>;
@@ -57,7 +58,7 @@ pub struct Service {
     pub version: Arc<str>,
     /// How to choose among [`Service::endpoints`].
     pub strategy: Strategy,
-    /// What may be called now, in the clear, in the order of [`Protocol`]; see [`Service::callable`].
+    /// What may be called now, in the clear, in the order of [`Protocol`].
     pub endpoints: Arc<[Endpoint]>,
     /// What declares `sslEnabled=true`: TLS of clients is passed through to it.
     pub tls_endpoints: Arc<[Endpoint]>,
@@ -67,17 +68,6 @@ pub struct Service {
     pub left_out: Arc<str>,
     /// Bounds of a request to it.
     pub policy: Policy,
-}
-
-impl Service {
-    /// Which of the [`endpoints`](Self::endpoints) a request may go to. A call of gRPC goes to those that speak it; anything
-    /// else to those of HTTP/1, or to the others where there is none, since HTTP/2 can carry it too.
-    #[must_use]
-    pub fn callable(&self, request: Protocol) -> Range<usize> {
-        let all = self.endpoints.len();
-        let rest = self.endpoints.partition_point(|endpoint| endpoint.protocol == Protocol::Rest);
-        if request == Protocol::Rest && rest > 0 { 0..rest } else { rest..all }
-    }
 }
 
 /// One address of one instance.

@@ -181,6 +181,90 @@ impl Series {
     }
 }
 
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TlsFailure {
+    /// It was not complete in time.
+    TimedOut,
+    /// The connection ended or broke in the middle.
+    Closed,
+    /// The peer does not speak TLS.
+    NotTls,
+    /// The peer presents no certificate, and one is wanted.
+    NoCertificate,
+    /// The peer's certificate is not accepted.
+    BadCertificate,
+    /// No version, cipher or protocol (ALPN) that both speak.
+    Incompatible,
+    /// The peer refused, by an alert.
+    Refused,
+    /// The peer broke the protocol.
+    Protocol,
+    /// As many handshakes as allowed were under way.
+    Overloaded,
+    /// The listener is not told to speak TLS.
+    NotConfigured,
+}
+
+impl TlsFailure {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 10] = [
+        Self::TimedOut,
+        Self::Closed,
+        Self::NotTls,
+        Self::NoCertificate,
+        Self::BadCertificate,
+        Self::Incompatible,
+        Self::Refused,
+        Self::Protocol,
+        Self::Overloaded,
+        Self::NotConfigured,
+    ];
+
+    /// Label value.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timeout",
+            Self::Closed => "closed",
+            Self::NotTls => "not_tls",
+            Self::NoCertificate => "no_certificate",
+            Self::BadCertificate => "bad_certificate",
+            Self::Incompatible => "incompatible",
+            Self::Refused => "refused",
+            Self::Protocol => "protocol",
+            Self::Overloaded => "overloaded",
+            Self::NotConfigured => "not_configured",
+        }
+    }
+}
+
+/// TLS handshakes of one side of a shard.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    /// Complete ones that began afresh.
+    pub full: Counter,
+    /// Complete ones that resumed a session.
+    pub resumed: Counter,
+    /// Failed ones, by their [`TlsFailure`].
+    pub failed: [Counter; TlsFailure::ALL.len()],
+}
+
+impl Handshakes {
+    /// Counts a handshake: whether it was a resumption, or why it failed.
+    pub fn count(&self, outcome: Result<bool, TlsFailure>) {
+        let counter = match outcome {
+            Ok(true) => Some(&self.resumed),
+            Ok(false) => Some(&self.full),
+            Err(failure) => self.failed.get(failure as usize),
+        };
+        if let Some(counter) = counter {
+            counter.add(1);
+        }
+    }
+}
+
 /// Numbers of one shard that belong to no service. Aligned so that two shards never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -201,6 +285,12 @@ pub struct ShardStats {
     pub upstream_reused: Counter,
     /// Requests in flight now.
     pub requests_in_flight: Counter,
+    /// TLS handshakes with clients.
+    pub handshakes_downstream: Handshakes,
+    /// TLS handshakes with clients that are under way.
+    pub handshakes_in_flight: Counter,
+    /// TLS handshakes with upstreams.
+    pub handshakes_upstream: Handshakes,
     /// Connection tasks that panicked.
     pub panics: Counter,
     /// Times accepting had to pause for lack of file descriptors.
@@ -275,6 +365,17 @@ mod tests {
         }
         let buckets = latency.buckets();
         assert_eq!((buckets[0], buckets[1], buckets[17], buckets[18]), (2, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_failed_handshake_counts_under_its_cause() {
+        let handshakes = Handshakes::default();
+        for (index, failure) in TlsFailure::ALL.into_iter().enumerate() {
+            handshakes.count(Err(failure));
+            assert_eq!((failure as usize, handshakes.failed[index].value()), (index, 1));
+        }
+        handshakes.count(Ok(true));
+        assert_eq!((handshakes.full.value(), handshakes.resumed.value()), (0, 1));
     }
 
     #[test]

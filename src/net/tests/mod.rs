@@ -5,6 +5,7 @@ mod process;
 mod sockets;
 mod tasks;
 mod timers;
+mod tls;
 mod wakes;
 
 use std::future::Future;

@@ -13,6 +13,7 @@ mod responder;
 mod saved;
 mod session;
 mod stream;
+mod tunnel;
 
 pub(super) use callee::call;
 pub(super) use connection::serve;

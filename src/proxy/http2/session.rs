@@ -1,6 +1,7 @@
 //! What the streams of one connection share: who is there, and how the client has behaved.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Waker};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use http::HeaderValue;
 use super::limits::{EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX};
 use crate::net;
 use crate::proxy::context::{Context, Ingress};
+use crate::proxy::message::address;
 use crate::proxy::tunnel::Tunnel;
 
 /// A client's connection, as its streams see it.
@@ -47,7 +49,7 @@ impl Session {
     /// Nobody has asked anything yet.
     pub(in crate::proxy) fn new(
         (ctx, ingress): (Rc<Context>, Rc<Ingress>),
-        peer: &str,
+        peer: IpAddr,
         scheme: &'static str,
         tunnel: Option<Tunnel>,
     ) -> Rc<Self> {
@@ -55,7 +57,7 @@ impl Session {
         Rc::new(Self {
             ctx,
             ingress,
-            peer: HeaderValue::from_str(peer).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            peer: address(peer),
             scheme,
             tunnel,
             open: Cell::new(0),

@@ -14,6 +14,7 @@ use mesher_actors::snapshot::Failure;
 use super::body::{Downstream, Inflow};
 use super::responder::Responder;
 use super::session::{Place, Session};
+use super::tunnel;
 use crate::handler::{Call, Reply};
 use crate::net::{self, Deadline};
 use crate::proxy::account::{self, InFlight};
@@ -88,11 +89,22 @@ impl Exchange<'_> {
             forwarded_port: message::forwarded_port(&parts.headers),
             hops_left: self.traits.hops_left,
             is_grpc: self.traits.is_grpc,
+            is_https: false,
         };
-        let port = match unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await {
-            Some(Ok(port)) => port,
-            Some(Err(reply)) => return End::Reply(reply),
-            None => return End::ClientGone { passed: Passed::default() },
+        let Some(routed) = unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await
+        else {
+            return End::ClientGone { passed: Passed::default() };
+        };
+        if parts.method == Method::CONNECT {
+            let target = match tunnel::opening(self.session, call, routed.err()) {
+                Ok(target) => target,
+                Err(reply) => return End::Reply(reply),
+            };
+            return tunnel::carry(crossing, &target, body, &mut self.client, &self.deadline).await;
+        }
+        let port = match routed {
+            Ok(port) => port,
+            Err(reply) => return End::Reply(reply),
         };
         if let (None, Some(target)) = (parts.uri.authority(), &call.target) {
             message::name_host(&mut parts, &target.service.name);

@@ -4,6 +4,7 @@
 //! - [`mesh`] starts the usual sidecars, on each I/O driver; [`fleet`] is a service-center with sidecars around it;
 //! - [`client`] speaks raw HTTP/1.1 to it, [`load`] calls it at a steady rate;
 //! - [`origin`] is a scripted service behind it, [`hand`] one that is played by hand;
+//! - [`tls`] makes certificates and a client that speaks TLS;
 //! - [`servicecenter`] is a service-center with a clock one can move, [`replay`] holds it to recordings;
 //! - [`net`] finds free addresses, [`wait`] waits for conditions: nothing else here may pause;
 //! - [`server`] and [`wire`] are what the peers have in common.
@@ -23,5 +24,6 @@ pub(crate) mod process;
 pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod servicecenter;
+pub(crate) mod tls;
 pub(crate) mod wait;
 pub(crate) mod wire;

@@ -1,37 +1,23 @@
 //! The source that looks at the file.
-//!
-//! The *directory* is watched, not the file: editors and deployments replace a file by renaming another over it,
-//! and a ConfigMap changes by renaming the link `..data` beside it. A look at regular times finds what the watch
-//! cannot tell of: another file system, or a directory that was not there.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use notify::{RecursiveMode, Watcher as _};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::caret::Fault;
 use super::format::{Defaults, Registry, parse};
+use crate::file_watch::{Directories, NextLook, SECOND_LOOK};
 use crate::registry::{Answer, Command, Event, RegistrationState, Source, SourceError};
 
 /// A larger file is refused: it would be read again and again, and no one writes one by hand.
 const SIZE_MAX: u64 = 1 << 20;
-/// After a change nothing must happen for this long before the file is read: a writer may be in the middle of it.
-const SETTLE: Duration = Duration::from_millis(50);
-/// A directory in which something always happens must not keep the file from being read.
-const SETTLE_MAX: Duration = Duration::from_millis(500);
-/// A file that cannot be read or makes no sense is looked at again before anybody is told, for the same reason.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
-/// How often the file is read although nothing told of a change.
-const POLL_EVERY: Duration = Duration::from_secs(5);
-
 /// Where the file is and who reads it.
 #[derive(Debug, Clone)]
 pub struct FileSettings {
@@ -55,27 +41,6 @@ pub struct FileSource {
     /// The last good file; none before the first.
     registry: Option<Registry>,
     events: Option<flume::Sender<Event>>,
-}
-
-/// Tells that something happened in the file's directory, or would.
-struct Watch {
-    watcher: Option<notify::RecommendedWatcher>,
-    happened: flume::Receiver<()>,
-    /// The last failure, so that it is not said with each poll.
-    failure: Option<String>,
-}
-
-/// When the file is read next. Pure.
-///
-/// ```text
-///   event      x xx  x
-///   read       ........SETTLE r         or SETTLE_MAX after the first event, or POLL_EVERY after the last read
-/// ```
-#[derive(Debug, PartialEq)]
-struct NextLook {
-    at: Instant,
-    /// Set by the first event since the last look.
-    latest: Option<Instant>,
 }
 
 /// What is wrong with a file.
@@ -121,8 +86,8 @@ impl FileSource {
     }
 
     async fn serve(&mut self, commands: flume::Receiver<Command>) -> Result<(), SourceError> {
-        let mut watch = Watch::new();
-        watch.renew(&self.path);
+        let mut directories = Directories::new("the registry file");
+        directories.watch([self.path.as_path()]);
         self.look().await?;
         let mut next_look = NextLook::after(Instant::now());
         loop {
@@ -131,9 +96,9 @@ impl FileSource {
                     Ok(command) => self.command(command).await?,
                     Err(_) => return Ok(()),
                 },
-                () = watch.happened() => next_look.something_happened(Instant::now()),
+                () = directories.happened() => next_look.something_happened(Instant::now()),
                 () = sleep_until(next_look.at) => {
-                    watch.renew(&self.path);
+                    directories.watch([self.path.as_path()]);
                     self.look().await?;
                     next_look = NextLook::after(Instant::now());
                 }
@@ -268,76 +233,13 @@ fn read(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("{name} is not UTF-8 from byte {}", error.utf8_error().valid_up_to()))
 }
 
-// === impl Watch ===
-
-impl Watch {
-    fn new() -> Self {
-        // One token says that something happened; more would say no more.
-        let (tell, happened) = flume::bounded(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the file is an event, too, and our own.
-            if event.map_or(true, |event| !event.kind.is_access()) {
-                let _ = tell.try_send(());
-            }
-        });
-        let (watcher, failure) = match watcher {
-            Ok(watcher) => (Some(watcher), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
-        if let Some(why) = &failure {
-            warn!(%why, "files cannot be watched; the registry file is read every {} s", POLL_EVERY.as_secs());
-        }
-        Self { watcher, happened, failure }
-    }
-
-    /// Watches the directory of the file, and the one of the file it is a link to. Again and again, since a directory
-    /// may have been replaced by another of its name.
-    fn renew(&mut self, path: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let directory = |path: &Path| match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let target = path.canonicalize().ok();
-        let directories: BTreeSet<_> =
-            [Some(path), target.as_deref()].into_iter().flatten().map(directory).collect();
-        let failure = directories
-            .iter()
-            .find_map(|directory| watcher.watch(directory, RecursiveMode::NonRecursive).err())
-            .map(|error| error.to_string());
-        if let Some(why) = failure.as_ref().filter(|_| failure != self.failure) {
-            warn!(%why, "the directory of the registry file cannot be watched; the file is read every {} s", POLL_EVERY.as_secs());
-        }
-        self.failure = failure;
-    }
-
-    async fn happened(&self) {
-        if self.happened.recv_async().await.is_err() {
-            // Without a watcher nothing will.
-            futures::future::pending().await
-        }
-    }
-}
-
-// === impl NextLook ===
-
-impl NextLook {
-    fn after(look: Instant) -> Self {
-        Self { at: look + POLL_EVERY, latest: None }
-    }
-
-    fn something_happened(&mut self, now: Instant) {
-        let latest = *self.latest.get_or_insert(now + SETTLE_MAX);
-        self.at = (now + SETTLE).min(latest);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     use super::*;
     use crate::registry::instance::{Identity, Registration, Status};
@@ -525,18 +427,5 @@ mod tests {
         let settings = FileSettings { path, app: "default".into(), environment: "".into() };
         drop(commands);
         assert!(FileSource::new(settings).run(given, tell).await.is_ok());
-    }
-
-    #[test]
-    fn a_directory_in_which_something_always_happens_is_read_all_the_same() {
-        let begin = Instant::now();
-        let mut next = NextLook::after(begin);
-        assert_eq!(next.at, begin + POLL_EVERY);
-        let mut now = begin;
-        while now < next.at {
-            next.something_happened(now);
-            now += SETTLE / 2;
-        }
-        assert_eq!(next.at, begin + SETTLE_MAX);
     }
 }

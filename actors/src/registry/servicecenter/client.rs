@@ -1,18 +1,20 @@
 //! One call to service-center at a time, as HTTP. Knows addresses and time-outs; what a call is for, when to make
 //! it and what follows from its outcome is not decided here.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
-use tracing::debug;
+use rustls::ClientConfig;
+use tracing::{debug, warn};
 
 use super::call::{Call, Outcome};
 use super::discovery::{Find, Node};
 use super::error::CallError;
 use super::settings::{Address, ServiceCenterSettings};
 use super::wire::{self, Code, FindAnswer};
+use crate::tls::SharedClient;
 
 /// Longest time for a connection: on a network that works it takes milliseconds.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,11 +32,19 @@ pub(super) const USER_AGENT: &str = concat!("mesher/", env!("CARGO_PKG_VERSION")
 /// A client of one service-center with one or more addresses. It stays with an address until that fails.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: RefCell<Http>,
+    tls: SharedClient,
     addresses: Vec<Address>,
     current: Cell<Node>,
     project: Arc<str>,
     heartbeat_interval: Duration,
+}
+
+/// The library, set up for one configuration of TLS.
+#[derive(Debug)]
+struct Http {
+    client: reqwest::Client,
+    tls: Arc<ClientConfig>,
 }
 
 /// A request but for the address.
@@ -53,17 +63,9 @@ impl Client {
     /// # Errors
     /// The HTTP library cannot be set up on this system.
     pub(super) fn try_new(settings: &ServiceCenterSettings) -> Result<Self, String> {
-        let http = reqwest::Client::builder()
-            // The environment names mesher itself as the proxy: never go through it.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build()
-            .map_err(|e| format!("the HTTP client cannot be set up: {e}"))?;
         Ok(Self {
-            http,
+            http: RefCell::new(Http::try_new(settings.tls.current())?),
+            tls: settings.tls.clone(),
             addresses: settings.addresses.clone(),
             current: Cell::new(0),
             project: Arc::clone(&settings.project),
@@ -146,6 +148,11 @@ impl Client {
         Some((node, address, self.url(address, &["microservices", service, "watcher"], &[])))
     }
 
+    /// How to connect to addresses that say https.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.current()
+    }
+
     /// An address failed: later calls go to the next one. Returns that, if there is another.
     pub(super) fn failed(&self, node: Node) -> Option<Node> {
         if self.current.get() == node {
@@ -184,7 +191,7 @@ impl Client {
             return Err(CallError::Unavailable("service-center has no address".into()));
         };
         let mut builder = self
-            .http
+            .http()
             .request(request.method, self.url(address, request.path, request.query))
             .timeout(request.timeout)
             .header(TENANT.0, TENANT.1)
@@ -201,6 +208,19 @@ impl Client {
         judge(status, body, address)
     }
 
+    /// Set up for the configuration of TLS that counts now.
+    fn http(&self) -> reqwest::Client {
+        let tls = self.tls.current();
+        let mut http = self.http.borrow_mut();
+        if !Arc::ptr_eq(&http.tls, &tls) {
+            match Http::try_new(tls) {
+                Ok(renewed) => *http = renewed,
+                Err(why) => warn!(why, "service-center is called with the old certificates"),
+            }
+        }
+        http.client.clone()
+    }
+
     fn url(&self, address: &Address, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = address.base().clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -215,6 +235,22 @@ impl Client {
     fn read<T>(&self, answer: Result<T, String>) -> Result<T, CallError> {
         let address = self.addresses.get(self.current.get()).map_or("", Address::authority);
         answer.map_err(|problem| CallError::Unavailable(format!("service-center at {address}: {problem}")))
+    }
+}
+
+impl Http {
+    fn try_new(tls: Arc<ClientConfig>) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            // The environment names mesher itself as the proxy: never go through it.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tls_backend_preconfigured((*tls).clone())
+            .build()
+            .map_err(|e| format!("the HTTP client cannot be set up: {e}"))?;
+        Ok(Self { client, tls })
     }
 }
 
@@ -287,6 +323,7 @@ mod tests {
     use super::super::peer::{Peer, nobody};
     use super::*;
     use crate::registry::instance::Identity;
+    use crate::tls::bench::{Authority, Home};
 
     fn find(revision: Option<&str>) -> Find {
         Find {
@@ -417,5 +454,26 @@ mod tests {
         let address = nobody();
         let why = client(&address).find(find(None)).await.unwrap_err().to_string();
         assert!(why.contains(&address) && why.contains("Connection refused"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn service_center_behind_tls_is_verified_by_the_certificates_that_count_now() {
+        let (home, authority, stranger) = (Home::new(), Authority::new(), Authority::new());
+        home.put("sc", &authority.issue(&["localhost"]));
+        home.write("good.crt", &authority.pem).write("bad.crt", &stranger.pem);
+        let server = home.good("ssl.me.rest.Provider: {certFile: sc.crt, keyFile: sc.key}\n");
+        let peer = Peer::start_tls(server.table().external.unwrap().config.clone(), |_| found());
+        let port = peer.address.rsplit(':').next().unwrap().to_owned();
+        let client = client(&format!("https://localhost:{port}"));
+        assert!(client.find(find(None)).await.is_ok(), "without keys nothing is verified");
+        let verify = |ca: &str| {
+            let yaml = format!("ssl.registrator.Consumer: {{verifyPeer: 'true', caFile: {ca}}}\n");
+            client.tls.replace(home.good(&yaml).registry().unwrap());
+        };
+        verify("bad.crt");
+        let refused = client.find(find(None)).await.unwrap_err().to_string();
+        assert!(refused.contains("cannot be reached") && refused.contains("certificate"), "{refused}");
+        verify("good.crt");
+        assert!(client.find(find(None)).await.is_ok());
     }
 }

@@ -2,10 +2,12 @@
 //! remembers what it was asked.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Longest wait for anything: far above what a loopback needs, so only a fault reaches it.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -19,13 +21,30 @@ pub(super) struct Peer {
 impl Peer {
     /// Starts one that answers with status and body.
     pub(super) fn start(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Self {
+        Self::start_behind(|stream| stream, answer)
+    }
+
+    /// The same behind TLS.
+    pub(super) fn start_tls(
+        config: Arc<ServerConfig>,
+        answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+    ) -> Self {
+        let wrap = move |stream| StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+        Self::start_behind(wrap, answer)
+    }
+
+    fn start_behind<S: Read + Write>(
+        wrap: impl Fn(TcpStream) -> S + Send + 'static,
+        answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, requests) = mpsc::channel();
         // Ends when its test does: nobody takes the requests any more.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let request = read(&stream);
+                let mut stream = wrap(stream);
+                let request = read(&mut stream);
                 let (status, body) = answer(&request);
                 if sender.send(request).is_err() {
                     return;
@@ -35,8 +54,7 @@ impl Peer {
                     body.len()
                 );
                 // The client may have had enough already.
-                let _ =
-                    (&stream).write_all(head.as_bytes()).and_then(|()| (&stream).write_all(body.as_bytes()));
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).and_then(|()| stream.flush());
             }
         });
         Self { address, requests }
@@ -53,7 +71,7 @@ pub(super) fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn read(mut stream: &TcpStream) -> String {
+fn read(stream: &mut impl Read) -> String {
     let mut text = String::new();
     let mut chunk = [0; 4096];
     loop {

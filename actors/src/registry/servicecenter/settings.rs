@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::pki_types::ServerName;
 
 use super::wire;
 use crate::registry::instance::Identity;
+use crate::tls::SharedClient;
 
 /// Shortest time between two pulls or two heartbeats: below it a slip of the pen (`1` for `1m`) is a flood.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -39,6 +41,8 @@ pub struct ServiceCenterSettings {
     pub instance_id: Arc<str>,
     /// The id is that of an instance which another process has registered and leaves to us.
     pub is_inherited: bool,
+    /// How addresses that say https are called. Made here to believe everybody.
+    pub tls: SharedClient,
 }
 
 /// One address of service-center.
@@ -83,27 +87,26 @@ impl ServiceCenterSettings {
             watch,
             instance_id: fresh_id(),
             is_inherited: false,
+            tls: SharedClient::default(),
         })
     }
 }
 
 impl Address {
-    /// Reads `host:port` or `http://host:port`.
+    /// Reads `host:port`, `http://host:port` or `https://host:port`.
     pub(super) fn try_new(text: &str) -> Result<Self, String> {
         const KEY: &str = "servicecomb.registry.address";
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        if scheme.eq_ignore_ascii_case("https") {
-            return Err(format!("{KEY}: {text:?}: TLS to service-center is not supported; use http"));
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(scheme.as_str(), "http" | "https") {
+            return Err(format!("{KEY}: {text:?}: unknown scheme {scheme:?}; use http or https"));
         }
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(format!("{KEY}: {text:?}: unknown scheme {scheme:?}; use http"));
-        }
-        let base = Url::parse(&format!("http://{rest}")).map_err(|e| format!("{KEY}: {text:?}: {e}"))?;
+        let base = Url::parse(&format!("{scheme}://{rest}")).map_err(|e| format!("{KEY}: {text:?}: {e}"))?;
         let extra = !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some();
         if extra || !base.username().is_empty() || base.password().is_some() {
             return Err(format!("{KEY}: {text:?}: give only host and port, such as 127.0.0.1:30100"));
         }
-        // The URL parser drops the port 80 of http; we want to see that one was written.
+        // The URL parser drops the port 80 of http and 443 of https; we want to see that one was written.
         let written =
             rest.trim_end_matches('/').rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let (Some(host), true) = (base.host_str(), written) else {
@@ -116,6 +119,16 @@ impl Address {
     /// The root of the server's paths.
     pub(super) const fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// Whom to expect there, if it is called by TLS.
+    pub(super) fn server_name(&self) -> Option<Result<ServerName<'static>, String>> {
+        if self.base.scheme() != "https" {
+            return None;
+        }
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned());
+        Some(name.map_err(|_| format!("{host:?} is no name that TLS can verify")))
     }
 
     /// `host:port`, for connecting and for messages.
@@ -199,13 +212,13 @@ mod tests {
         addresses("127.0.0.1:30100", &["127.0.0.1:30100"]);
         addresses("http://sc-1:30100/, HTTP://sc-2:80 ,sc-1:30100", &["sc-1:30100", "sc-2:80"]);
         addresses("[::1]:30100", &["[::1]:30100"]);
+        addresses("https://sc:443,https://[::1]:30100", &["sc:443", "[::1]:30100"]);
     }
 
     #[test]
     fn a_wrong_address_is_refused_with_the_reason() {
         refused("", "is empty");
         refused(" , ", "is empty");
-        refused("https://sc:30100", "TLS");
         refused("ftp://sc:30100", "unknown scheme");
         refused("sc", "no port");
         refused("[::1]", "no port");
@@ -216,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let problems = settings("sc,https://sc:1", "..", 0).unwrap_err();
+        let problems = settings("sc,ftp://sc:1", "..", 0).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().any(|p| p.starts_with("CSE_PROJECT_ID")), "{problems:?}");
         assert!(

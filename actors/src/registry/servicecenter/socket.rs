@@ -1,9 +1,14 @@
 //! One connection of the watch socket: opens it, answers pings, hands on text. Knows nothing of what it says, nor
 //! of when to open another.
 
+use std::sync::Arc;
+
 use futures::StreamExt as _;
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -21,7 +26,12 @@ const READ_LENGTH: usize = 8 << 10;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Socket(WebSocketStream<TcpStream>);
+pub(super) struct Socket(WebSocketStream<Box<dyn Transport>>);
+
+/// What the socket runs on: TCP, or TLS.
+trait Transport: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> Transport for T {}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +56,14 @@ pub(super) enum Heard {
 }
 
 impl Socket {
-    /// Connects and upgrades, each within [`CONNECT_TIMEOUT`].
+    /// Connects and upgrades, each within [`CONNECT_TIMEOUT`]. `tls` is for an address that says https.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub(super) async fn open(address: &Address, url: Url) -> Result<Self, OpenError> {
+    pub(super) async fn open(address: &Address, url: Url, tls: Arc<ClientConfig>) -> Result<Self, OpenError> {
         let unreachable = |why: String| OpenError::Unreachable(format!("{address}: {why}"));
-        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address.authority())).await {
-            Ok(stream) => stream.map_err(|e| unreachable(e.to_string()))?,
+        let stream = match timeout(CONNECT_TIMEOUT, connect(address, tls)).await {
+            Ok(stream) => stream.map_err(unreachable)?,
             Err(_) => return Err(unreachable(format!("no connection within {CONNECT_TIMEOUT:?}"))),
         };
         match timeout(CONNECT_TIMEOUT, upgrade(stream, url)).await {
@@ -78,9 +88,23 @@ impl Socket {
     }
 }
 
-async fn upgrade(stream: TcpStream, mut url: Url) -> Result<WebSocketStream<TcpStream>, Error> {
-    stream.set_nodelay(true).map_err(Error::Io)?;
-    // Cannot fail: http and ws are schemes of the same kind.
+async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Box<dyn Transport>, String> {
+    let stream = TcpStream::connect(address.authority()).await.map_err(|e| e.to_string())?;
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    match address.server_name() {
+        None => Ok(Box::new(stream)),
+        Some(name) => {
+            let secured = TlsConnector::from(tls).connect(name?, stream).await;
+            Ok(Box::new(secured.map_err(|e| e.to_string())?))
+        }
+    }
+}
+
+async fn upgrade(
+    stream: Box<dyn Transport>,
+    mut url: Url,
+) -> Result<WebSocketStream<Box<dyn Transport>>, Error> {
+    // Cannot fail: http, https and ws are schemes of the same kind. TLS is below already.
     let _ = url.set_scheme("ws");
     let mut request = url.as_str().into_client_request()?;
     request.headers_mut().insert(TENANT.0, HeaderValue::from_static(TENANT.1));
@@ -104,11 +128,13 @@ mod tests {
 
     use super::super::peer::{Peer, nobody};
     use super::*;
+    use crate::tls::bench::{Authority, Home};
 
     async fn open(address: &str) -> Result<Socket, OpenError> {
         let url =
             Url::parse(&format!("http://{address}/v4/default/registry/microservices/s1/watcher")).unwrap();
-        Socket::open(&Address::try_new(address).unwrap(), url).await
+        let tls = crate::tls::SharedClient::default().current();
+        Socket::open(&Address::try_new(address).unwrap(), url, tls).await
     }
 
     #[tokio::test]
@@ -174,5 +200,28 @@ mod tests {
             matches!(error, OpenError::Unreachable(_)) && error.to_string().contains(&address),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn it_opens_behind_tls() {
+        let (home, authority) = (Home::new(), Authority::new());
+        home.put("sc", &authority.issue(&["localhost"])).write("ca.crt", &authority.pem);
+        let tls = home.good(
+            "ssl.me.rest.Provider: {certFile: sc.crt, keyFile: sc.key}\n\
+             ssl.registrator.Consumer: {verifyPeer: 'true', caFile: ca.crt}\n",
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let config = tls.table().external.unwrap().config.clone();
+        let server = std::thread::spawn(move || {
+            let session = rustls::ServerConnection::new(config).unwrap();
+            let stream = rustls::StreamOwned::new(session, listener.accept().unwrap().0);
+            accept(stream).unwrap().send(Message::text("one")).unwrap();
+        });
+        let url = Url::parse(&format!("{address}/v4/default/registry/microservices/s1/watcher")).unwrap();
+        let address = Address::try_new(&address).unwrap();
+        let mut socket = Socket::open(&address, url, tls.registry().unwrap()).await.unwrap();
+        assert_eq!(socket.next().await, Heard::Text(b"one".into()));
+        server.join().unwrap();
     }
 }

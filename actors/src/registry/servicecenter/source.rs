@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
         if let Some((ticket, service)) = self.watch.poll(now, draw())
             && let Some((node, address, url)) = self.client.watcher(&service)
         {
-            self.link = Link::Opening(ticket, node, Box::pin(Socket::open(address, url)));
+            self.link = Link::Opening(ticket, node, Box::pin(Socket::open(address, url, self.client.tls())));
         }
         if self.link.ticket() != self.watch.wanted() {
             self.link = Link::Off;
