@@ -12,7 +12,7 @@
 //!
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
-//! `tls` with `tls_error`, `stream`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! `tls`, `stream`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
@@ -43,7 +43,6 @@ mod tcp;
 mod thread;
 mod timer;
 mod tls;
-mod tls_error;
 mod tokio_io;
 mod uring;
 mod wake;
@@ -60,7 +59,7 @@ pub use shard::{now, panics, spawn, turns, yield_now};
 pub use stream::Stream;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Sleep, sleep};
-pub use tls_error::TlsError;
+pub use tls::TlsError;
 
 #[cfg(test)]
 pub(crate) mod tests;

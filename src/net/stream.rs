@@ -17,8 +17,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 use super::reactor::Reactor;
 use super::tcp::Tcp;
-use super::tls::Session;
-use super::tls_error::TlsError;
+use super::tls::{Session, TlsError};
 
 /// A TCP connection of this shard.
 pub struct Stream {

@@ -19,6 +19,7 @@ use mesher_actors::snapshot::{Failure, Protocol};
 use super::flow::{Code, Lost, Pump, Sink, Source};
 use super::grpc;
 use super::http2;
+use super::message;
 use super::relay::{Client, Failed, Passed, Patience, Relay, Upstream};
 use super::route::{Crossing, retry};
 use super::text::{Form, TextOrigin, TextWriter, write_request};
@@ -139,6 +140,7 @@ impl Attempts<'_> {
             Ok(ready) => ready,
             Err(error) => return Err(Setback::Upstream { lost: error.into(), raced: false }),
         };
+        message::set_scheme(&mut parts, peer.tls.is_some());
         if let Some(until) = self.patience.until {
             grpc::pass_on(&mut parts.headers, until.saturating_duration_since(net::now()));
         }

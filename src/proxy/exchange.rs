@@ -21,17 +21,15 @@ use mesher_actors::snapshot::stats::Direction;
 use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::account::{self, InFlight};
-use super::attempts::{self, Attempts};
+use super::attempts;
 use super::connection::Downstream;
 use super::context::Context;
+use super::crossover::{self, Asked};
 use super::download::Download;
 use super::forward::{self, Additions, Delivery};
-use super::grpc;
-use super::message::{self, Marks};
 use super::reply::{self, Wanted};
 use super::route::{Crossing, Wish, retry, route};
 use super::terms::Terms;
-use super::text::{RequestBody, TextClient, request_of};
 use super::transfer::{Broken, Transfer};
 use super::tunnel::{self, Tunnel};
 use super::upload::{self, Upload};
@@ -248,39 +246,8 @@ impl Exchange<'_> {
     /// Carries the request to an endpoint that speaks HTTP/2.
     async fn over_http2(&mut self, port: Option<u16>) -> End {
         let Wishes { delivery, kind, .. } = self.wishes;
-        let peer = self.call.target.as_ref().and_then(|target| self.peer(target));
-        let host = peer.map(|peer| peer.address.to_string()).unwrap_or_default();
-        let has_body = self.head.framing().has_content();
-        let authority = self.head.authority().unwrap_or(host.as_bytes());
-        let mut parts = match request_of(self.head, authority) {
-            Ok(parts) => parts,
-            Err(why) => return End::Reply(Reply::new(Failure::ClientProtocolError, why)),
-        };
-        let traits = match message::judge(&mut parts, &self.terms.settings().limits, has_body) {
-            Ok(traits) => traits,
-            Err(reply) => return End::Reply(reply),
-        };
-        let peer = message::address(self.down.peer());
-        let marks = Marks {
-            direction: self.down.ingress.direction,
-            peer: &peer,
-            scheme: self.down.scheme(),
-            port,
-            source: &self.ctx.source,
-            source_alone: &self.ctx.source_alone,
-        };
-        message::prepare(&mut parts, traits, &marks);
-        let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
-        let until = grpc::deadline(&parts.headers, self.started);
-        let patience = attempts::patience(crossing, self.call, until);
-        let mut client =
-            TextClient::new(self.down, self.ctx.spare.buffer(), delivery, kind == RequestKind::Head);
-        let mut body = RequestBody::new(&self.down.stream, self.head);
-        let deadline = &self.down.deadline;
-        let attempts = Attempts { crossing, call: self.call, deadline, patience, has_body };
-        let end = attempts.run(parts, &mut body, &mut client).await;
-        let keep = client.keeps_connection(body.is_whole());
-        self.ctx.spare.put_buffer(client.into_buffer());
+        let asked = Asked { port, delivery, is_head: kind == RequestKind::Head, started: self.started };
+        let (end, keep) = crossover::carry(self.down, self.terms, self.head, self.call, asked).await;
         match end {
             attempts::End::Delivered { passed, whole: true } => {
                 End::Delivered { status: passed.status, keep }

@@ -176,6 +176,17 @@ pub(super) fn name_host(parts: &mut Parts, host: &str) {
     }
 }
 
+/// Says in a request how the next hop comes, which some servers compare (RFC 9113 section 8.3.1).
+pub(super) fn set_scheme(parts: &mut Parts, is_tls: bool) {
+    let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    if parts.uri.scheme().is_some_and(|old| *old != scheme) {
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(scheme);
+        // It had a scheme before: another one does not make it less of an address.
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    }
+}
+
 /// Port of the local service that a request from outside names.
 pub(super) fn forwarded_port(fields: &HeaderMap) -> Option<&[u8]> {
     fields.get(&X_FORWARDED_PORT).map(HeaderValue::as_bytes)

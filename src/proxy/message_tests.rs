@@ -104,3 +104,12 @@ fn a_context_is_merged_and_hops_are_counted() {
     assert_eq!(texts(&parts, "x-cse-context"), ["{\"k\":\"v\",\"x-cse-src-microservice\":\"caller\"}"]);
     assert_eq!(texts(&parts, "max-forwards"), ["6"]);
 }
+
+#[test]
+fn the_next_hop_is_told_how_it_is_reached() {
+    let mut parts = request("GET", "https://orders:80/a?b", &[]);
+    set_scheme(&mut parts, false);
+    assert_eq!(parts.uri.to_string(), "http://orders:80/a?b");
+    set_scheme(&mut parts, true);
+    assert_eq!(parts.uri.to_string(), "https://orders:80/a?b");
+}

@@ -13,6 +13,7 @@
 mod certificates;
 mod drain;
 mod node;
+mod registration;
 mod registry;
 mod reload;
 mod service_ports;

@@ -47,16 +47,16 @@ fn wait_for_end(mesher: &Mesher, year: i32) {
 fn a_file_that_cannot_be_used_is_an_error_at_the_key_that_names_it() {
     let conf = conf();
     fs::write(conf.path().join("caller.crt"), issue(2080).0).unwrap();
-    let (code, output) = run(&["check", "--config", "."], conf.path());
+    let (code, output) = run(&["check", "--config", ".", "--format", "json"], conf.path());
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("E0204") && output.contains("there is no such file"), "{output}");
     assert!(output.contains("tls.yaml:"), "{output}");
     put(&conf, &(issue(2080).0, issue(2080).1)); // of two pairs
-    let (code, output) = run(&["check", "--config", "."], conf.path());
+    let (code, output) = run(&["check", "--config", ".", "--format", "json"], conf.path());
     assert_eq!(code, 2, "{output}");
     assert!(output.contains("the key is not that of the first certificate"), "{output}");
     put(&conf, &issue(2080));
-    let (code, output) = run(&["check", "--config", "."], conf.path());
+    let (code, output) = run(&["check", "--config", ".", "--format", "json"], conf.path());
     assert_eq!(code, 0, "{output}");
     assert!(output.contains("W0306"), "nobody is verified: {output}");
 }

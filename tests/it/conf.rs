@@ -85,7 +85,6 @@ fn meshers_own_conf_loads_unchanged() {
     warns_of(
         &report,
         &[
-            "`servicecomb.protocols.grpc.listenAddress` is not served yet",
             "`servicecomb.registry.autoIPIndex` is not served yet",
             "`cse.flowcontrol.Provider.qps.enabled` is not served yet",
             "`cse.flowcontrol.Provider.qps.global.limit` is not served yet",

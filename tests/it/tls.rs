@@ -330,3 +330,24 @@ fn attacks_on_the_handshake_and_the_records_end_their_own_connection_only() {
         assert_eq!(good.get("a").unwrap(), 200);
     });
 }
+
+#[test]
+fn instances_that_want_tls_are_called_once_a_reload_says_how() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let provider = presenting(driver, &origin, &authority.issue("provider"));
+        let endpoint = format!("rest://{}?sslEnabled=true", provider.conf().incoming);
+        let registry =
+            format!("services:\n  provider:\n    - version: 0.0.1\n      endpoints: [\"{endpoint}\"]\n");
+        let mut caller = Start::new(caller_conf(driver, &[]).file("registry.yaml", &registry)).ready();
+        let mut kept = caller.connect();
+        is_refused(&kept.get("provider", "/"), "UH", "ssl.provider.rest.Consumer");
+        let ca = caller.conf().path().join("ca.pem").display().to_string();
+        caller.conf().replace("ca.pem", &authority.pem);
+        caller.conf_mut().change("chassis.yaml", "ssl.provider.rest.Consumer.caFile", ca);
+        caller.conf_mut().change("chassis.yaml", "ssl.provider.rest.Consumer.verifyPeer", true);
+        caller.signal(Signal::HUP);
+        wait_until("the call by TLS", PATIENCE, || kept.get("provider", "/").status == 200);
+        assert_eq!(handshakes(&caller, "upstream", "full"), 1);
+    });
+}

@@ -138,13 +138,19 @@ impl TagSettings {
                 .help(format!("name a certificate and its private key, or set `ssl.{tag}.mode: disable`"));
         }
         if !self.tag.is_server() && !self.verify_peer {
+            // A key without a tag is warned of once, not for each tag that it reaches.
+            let is_global = asking_key.strip_prefix("ssl.").is_some_and(|name| NAMES.contains(&name));
+            let (whom, scope) = match is_global {
+                true => ("all that is called".to_owned(), "ssl".to_owned()),
+                false => (tag.clone(), format!("ssl.{tag}")),
+            };
             let message = format!(
-                "`{asking_key}` asks for TLS with {tag}, and `ssl.{tag}.verifyPeer` is not true: the \
-                 certificate that is shown is not verified"
+                "`{asking_key}` asks for TLS with {whom}, and `{scope}.verifyPeer` is not true: the certificate \
+                 that is shown is not verified"
             );
             report
                 .warning(Code::UNVERIFIED, &asking.key_origin, message)
-                .help(format!("set `ssl.{tag}.verifyPeer: true` and `ssl.{tag}.caFile`"));
+                .help(format!("set `{scope}.verifyPeer: true` and `{scope}.caFile`"));
         }
     }
 }

@@ -147,7 +147,8 @@ pub(super) fn inspect(config: &Config, own: &str, report: &mut Report) {
         let key = format!("ssl.{name}");
         config.raw(&key).filter(|entry| entry.text() != Some("")).map(|entry| (key, entry))
     });
-    if let Some((key, entry)) = global {
+    let is_disabled = config.text(&format!("ssl.{MODE}")).as_deref() == Some("disable");
+    if let Some((key, entry)) = global.filter(|_| !is_disabled) {
         let message = format!(
             "`{key}` has no tag, so it turns on TLS everywhere: on the listeners {LOCAL}, {own}.rest.Provider \
              and {ADMIN}, and to every service that is called, `{own}` on this machine included"

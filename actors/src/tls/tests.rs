@@ -298,6 +298,10 @@ fn the_passphrase_is_trimmed_and_never_shown() {
 fn those_who_are_not_verified_are_warned_of() {
     let (_, report) = Home::new().read("ssl.a.rest.Consumer.protocol: TLSv1.3\n");
     has(&report, "W0306", "`ssl.a.rest.Consumer.verifyPeer` is not true");
+    let (_, report) = Home::new().read("ssl.protocol: TLSv1.3\n");
+    has(&report, "W0306", "`ssl.protocol` asks for TLS with all that is called");
+    let warnings = problems(&report).iter().filter(|p| p.starts_with("W0306")).count();
+    assert_eq!(warnings, 1, "{:#?}", problems(&report));
     let (tls, report) = Home::new().read("servicecomb.registry.address: https://127.0.0.1:30100\n");
     has(&report, "W0306", "the certificate of the registry is not verified");
     assert!(tls.registry().is_some());

@@ -175,3 +175,18 @@ fn a_task_that_wakes_itself_and_ends_leaves_the_shard_idle() {
         assert!(turned < 1000, "{driver}: {turned} turns");
     });
 }
+
+#[test]
+fn outstanding_calls_are_counted_until_they_are_dropped() {
+    on_both(|driver| {
+        on_shard(driver, async || {
+            let calls = || super::super::shard::reactor().calls().get();
+            let (first, second) = (outstanding(), outstanding());
+            assert_eq!(calls(), 2);
+            drop(first);
+            assert_eq!(calls(), 1);
+            drop(second);
+            assert_eq!(calls(), 0);
+        });
+    });
+}

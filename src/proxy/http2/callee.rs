@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
+use mesher_actors::snapshot::Failure;
 
 use super::body::{Inflow, Outflow, Peer};
 use crate::proxy::flow::{Code, Lost, Piece, Sink, Source};
@@ -28,11 +29,11 @@ enum Stage<'a> {
 ///
 /// # Errors
 /// Why it was not sent.
-pub(in crate::proxy) fn call<'a>(
+pub(in crate::proxy) fn call(
     ready: Ready,
     parts: Parts,
     has_body: bool,
-    lease: &'a mut Option<Lease>,
+    lease: &mut Option<Lease>,
 ) -> Result<(impl Sink, impl Upstream), Lost> {
     let Call { answer, body, lease: place } =
         ready.send(Request::from_parts(parts, ()), !has_body).map_err(Lost::from)?;
@@ -66,11 +67,16 @@ impl Upstream for Callee<'_> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Response<()>, bool), Lost>> {
         let Stage::Head(answer) = &mut self.stage else {
             return Poll::Ready(Err(Lost::upstream(
-                mesher_actors::snapshot::Failure::UpstreamProtocolError,
+                Failure::UpstreamProtocolError,
                 "the response has a second head",
             )));
         };
         match ready!(answer.poll_interim(cx)) {
+            Some(Ok(head)) if head.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // RFC 9113 section 8.6: there is none in HTTP/2, and a client of HTTP/1 would believe it.
+                let detail = format!("{} answers with 101", self.lease.peer_addr());
+                return Poll::Ready(Err(Lost::upstream(Failure::UpstreamProtocolError, detail)));
+            }
             Some(Ok(head)) => return Poll::Ready(Ok((head, false))),
             Some(Err(error)) => return Poll::Ready(Err(self.lease.lost(&error))),
             None => {}

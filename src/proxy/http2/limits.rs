@@ -40,10 +40,13 @@ const DATA_FRAME_BUDGET: usize = 4 << 20;
 /// Least header list that is told to a client; what is smaller fits no real request.
 const HEADER_LIST_BYTES_MIN: usize = 1024;
 
-/// Streams that the client has reset before anything was answered: so many at once, and from then on so many a second. An
-/// attack does it by the thousand; who cancels calls since their deadline has passed stays far below.
-pub(super) const EARLY_RESETS_MAX: u32 = 100;
-/// How fast [`EARLY_RESETS_MAX`] fills up again.
+/// A stream that is reset within this time of its request, and before anything was answered, is reset early. Deadlines of
+/// calls are longer; rapid reset is a matter of microseconds.
+pub(super) const EARLY: Duration = Duration::from_millis(100);
+/// Streams that a client may reset early at once. Each request that it lets be answered allows one again, so only who resets
+/// more than it takes, and that by the hundred, is told to calm down. More than are open at a time: all may be given up.
+pub(super) const EARLY_RESETS_MAX: u32 = 2 * STREAMS_MAX;
+/// How fast [`EARLY_RESETS_MAX`] fills up by itself.
 pub(super) const EARLY_RESETS_A_SECOND: u32 = 20;
 
 /// How long a client may take to acknowledge that its connection ends, or a connection without streams is waited for when

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use super::limits::{EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX};
+use super::limits::{EARLY, EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX};
 use crate::net;
 use crate::proxy::context::{Context, Ingress};
 use crate::proxy::message::address;
@@ -78,10 +78,22 @@ impl Session {
         (self.open.get() == 0).then(|| self.used.get())
     }
 
-    /// The client has reset a stream before anything was answered. Too many of them end the connection.
-    pub(super) fn note_early_reset(&self) {
+    /// The client has let a request be answered.
+    pub(super) fn note_answered(&self) {
         let mut resets = self.resets.get();
-        resets.spend(net::now());
+        resets.refund();
+        self.resets.set(resets);
+    }
+
+    /// The client has reset a stream before anything was answered. Too many of them, soon after their requests, end the
+    /// connection.
+    pub(super) fn note_reset(&self, begun: Instant) {
+        let now = net::now();
+        if now.saturating_duration_since(begun) >= EARLY {
+            return;
+        }
+        let mut resets = self.resets.get();
+        resets.spend(now);
         self.resets.set(resets);
         if resets.left == 0
             && let Some(task) = self.task.take()
@@ -121,6 +133,13 @@ impl Resets {
         Self { left: u64::from(EARLY_RESETS_MAX) * WHOLE, since: now }
     }
 
+    /// Puts one back.
+    fn refund(&mut self) {
+        if self.left > 0 {
+            self.left = (self.left + WHOLE).min(u64::from(EARLY_RESETS_MAX) * WHOLE);
+        }
+    }
+
     /// Takes one out. Empty means for good: the connection ends then.
     fn spend(&mut self, now: Instant) {
         let passed = u64::try_from(now.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
@@ -147,6 +166,12 @@ mod tests {
         let mut resets = Resets::full(begun);
         assert!(!spent(&mut resets, begun, EARLY_RESETS_MAX - 1));
         assert!(spent(&mut resets, begun, 1));
+        let mut resets = Resets::full(begun);
+        for _ in 0..10 * EARLY_RESETS_MAX {
+            resets.spend(begun);
+            resets.refund();
+        }
+        assert!(resets.left > 0, "as many were let be answered");
         let mut resets = Resets::full(begun);
         for second in 0..100 {
             assert!(!spent(&mut resets, begun + Duration::from_secs(second), EARLY_RESETS_A_SECOND));

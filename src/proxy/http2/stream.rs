@@ -128,14 +128,17 @@ impl Exchange<'_> {
     /// Says to the client what has to be said. Returns what is counted.
     async fn conclude(mut self, end: End) -> (Passed, u16, Option<Failure>) {
         match end {
-            End::Delivered { passed, .. } => (passed, passed.status, None),
+            End::Delivered { passed, .. } => {
+                self.session.note_answered();
+                (passed, passed.status, None)
+            }
             End::Cut { passed, failure, code } => {
                 self.client.cut(code);
                 (passed, passed.status, Some(failure))
             }
             End::ClientGone { passed } => {
                 if !self.client.is_begun() {
-                    self.session.note_early_reset();
+                    self.session.note_reset(self.started);
                 }
                 (passed, passed.status, Some(Failure::ClientGone))
             }

@@ -22,7 +22,7 @@ use crate::codec::FirstBytes;
 use crate::handler::{Call, Reply, Target};
 use crate::net::{self, Deadline, with_scratch};
 use crate::proxy::attempts::End;
-use crate::proxy::flow::{Code, Lost, Piece, Pump, Source};
+use crate::proxy::flow::{Broken, Code, Lost, Piece, Pump, Source};
 use crate::proxy::relay::{Client, Passed};
 use crate::proxy::route::Crossing;
 use crate::proxy::text::{Form, TextWriter};
@@ -141,17 +141,19 @@ async fn splice(
                     there_ended = true;
                     up.shutdown_write();
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+                Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Ended::ClientGone),
+                Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Ended::UpstreamGone),
                 Poll::Pending => {}
             }
         }
         let back_ended = match back.poll(cx, &mut reader, client) {
             Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(())),
+            Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Ended::UpstreamGone),
+            Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Ended::ClientGone),
             Poll::Pending => false,
         };
         if there_ended && back_ended {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ended::InOrder);
         }
         let now_moved = there.moved() + back.moved();
         if now_moved != moved {
@@ -159,14 +161,25 @@ async fn splice(
             arm(crossing, deadline);
         }
         if client.poll_gone(cx, false).is_ready() {
-            return Poll::Ready(Err(()));
+            return Poll::Ready(Ended::ClientGone);
         }
-        deadline.poll_expired(cx).map(Err)
+        deadline.poll_expired(cx).map(|()| Ended::UpstreamGone)
     }));
     match pumping.as_mut().await {
-        Ok(()) => End::Delivered { passed: OPENED, whole: true },
-        Err(()) => End::Cut { passed: OPENED, failure: Failure::UpstreamReset, code: Code::CONNECT_ERROR },
+        Ended::InOrder => End::Delivered { passed: OPENED, whole: true },
+        Ended::ClientGone => End::ClientGone { passed: OPENED },
+        Ended::UpstreamGone => {
+            End::Cut { passed: OPENED, failure: Failure::UpstreamReset, code: Code::CONNECT_ERROR }
+        }
     }
+}
+
+/// How a tunnel has ended.
+enum Ended {
+    InOrder,
+    ClientGone,
+    /// Or nothing has moved for too long.
+    UpstreamGone,
 }
 
 /// What comes through the tunnel from the client.

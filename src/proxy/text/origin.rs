@@ -13,6 +13,10 @@ use crate::proxy::flow::{Lost, Piece, Source};
 use crate::proxy::relay::Upstream;
 use crate::upstream::Connection;
 
+/// Read at once while the head is awaited. What comes with it of the body is kept until the client takes it, and a client
+/// may have many streams whose answers it does not take: a head and a small answer are enough.
+const FIRST_BYTES_MAX: usize = 16 * 1024;
+
 /// A response being read. Nothing is read ahead of what is asked for: what comes with the head is kept, one read of it.
 pub(in crate::proxy) struct TextOrigin<'a> {
     up: &'a Connection,
@@ -138,6 +142,7 @@ impl Upstream for TextOrigin<'_> {
             }
             let (up, head) = (self.up, &mut *self.head);
             let read = ready!(with_scratch(|scratch| {
+                let scratch = scratch.get_mut(..FIRST_BYTES_MAX).unwrap_or_default();
                 up.poll_read(cx, scratch).map_ok(|n| {
                     head.buffer().extend_from_slice(scratch.get(..n).unwrap_or_default());
                     n

@@ -27,7 +27,9 @@ pub(in crate::proxy) struct TextWriter<'a> {
     piece: Bytes,
     /// What follows the piece.
     tail: &'static [u8],
-    /// Of all three together.
+    /// What came to be said while the piece was still waiting: the end of the body, which follows everything else.
+    end: Vec<u8>,
+    /// Of all four together.
     sent: usize,
     form: Form,
 }
@@ -35,7 +37,7 @@ pub(in crate::proxy) struct TextWriter<'a> {
 impl<'a> TextWriter<'a> {
     /// Goes on with what is in `out`.
     pub(in crate::proxy) fn new(to: &'a Stream, out: Vec<u8>, form: Form) -> Self {
-        Self { to, out, piece: Bytes::new(), tail: b"", sent: 0, form }
+        Self { to, out, piece: Bytes::new(), tail: b"", end: Vec::new(), sent: 0, form }
     }
 
     /// The buffer, for a head.
@@ -53,16 +55,28 @@ impl<'a> TextWriter<'a> {
         self.out
     }
 
+    /// Where the end of the body is to be written: behind a piece that still waits.
+    fn behind(&mut self) -> &mut Vec<u8> {
+        if self.piece.is_empty() { &mut self.out } else { &mut self.end }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let out = self.out.get(self.sent..).unwrap_or_default();
-        let skipped = self.sent.saturating_sub(self.out.len());
-        let piece = self.piece.get(skipped..).unwrap_or_default();
-        let skipped = skipped.saturating_sub(self.piece.len());
-        let tail = self.tail.get(skipped..).unwrap_or_default();
-        if piece.is_empty() && tail.is_empty() {
+        let mut skipped = self.sent;
+        let parts: [&[u8]; 4] = [&self.out, &self.piece, self.tail, &self.end];
+        let [out, parts @ ..] = parts.map(|part| {
+            let rest = part.get(skipped..).unwrap_or_default();
+            skipped = skipped.saturating_sub(part.len());
+            rest
+        });
+        if parts.iter().all(|part| part.is_empty()) {
             return self.to.poll_write(cx, out);
         }
-        self.to.poll_write_vectored(cx, &[IoSlice::new(out), IoSlice::new(piece), IoSlice::new(tail)])
+        let [piece, tail, end] = parts.map(IoSlice::new);
+        self.to.poll_write_vectored(cx, &[IoSlice::new(out), piece, tail, end])
+    }
+
+    fn length(&self) -> usize {
+        self.out.len() + self.piece.len() + self.tail.len() + self.end.len()
     }
 }
 
@@ -76,15 +90,16 @@ impl Sink for TextWriter<'_> {
     }
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
-        debug_assert!(self.piece.is_empty() && self.tail.is_empty(), "there is no room");
-        if self.form == Form::Plain {
-            self.piece = data;
+        // An end needs no room.
+        if data.is_empty() {
+            if end && self.form == Form::Chunked {
+                write::last_chunk(self.behind());
+            }
             return Ok(());
         }
-        if data.is_empty() {
-            if end {
-                write::last_chunk(&mut self.out);
-            }
+        debug_assert!(self.piece.is_empty() && self.end.is_empty(), "there is no room");
+        if self.form == Form::Plain {
+            self.piece = data;
             return Ok(());
         }
         write::chunk_size(&mut self.out, data.len() as u64);
@@ -95,21 +110,22 @@ impl Sink for TextWriter<'_> {
 
     fn put_trailers(&mut self, trailers: HeaderMap) -> Result<(), Closed> {
         if self.form == Form::Chunked {
-            write::chunk_size(&mut self.out, 0);
+            let out = self.behind();
+            write::chunk_size(out, 0);
             for (name, value) in &trailers {
                 let name = name.as_str().as_bytes();
                 // RFC 9110 section 6.5.1: what a receiver must not take from a trailer section is not sent in one.
                 if is_trailer(name) {
-                    write::header(&mut self.out, name, value.as_bytes());
+                    write::header(out, name, value.as_bytes());
                 }
             }
-            write::end(&mut self.out);
+            write::end(out);
         }
         Ok(())
     }
 
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        while self.sent < self.out.len() + self.piece.len() + self.tail.len() {
+        while self.sent < self.length() {
             match ready!(self.write(cx)) {
                 Ok(n) => self.sent += n,
                 Err(_) => return Poll::Ready(Err(Closed)),
@@ -118,6 +134,7 @@ impl Sink for TextWriter<'_> {
         self.out.clear();
         self.piece = Bytes::new();
         self.tail = b"";
+        self.end.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))
     }

@@ -32,17 +32,16 @@ pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats:
     let streams_max = streams_max(&h2, &settings);
     let Some(link) = attempt.succeeded(sender, &wire, streams_max, &settings) else { return };
     drop(wire);
-    let link = Ending(link);
-    let why = poll_fn(|cx| poll(&link.0, &mut h2, pings.as_mut(), &settings, cx)).await;
-    link.0.end(why);
+    let link = RetireOnDrop(link);
+    poll_fn(|cx| poll(&link.0, &mut h2, pings.as_mut(), &settings, cx)).await;
 }
 
-/// Ends the link with its task, in whatever way that goes.
-struct Ending(Rc<Link>);
+/// A connection without its task takes no calls, in whatever way the task ended.
+struct RetireOnDrop(Rc<Link>);
 
-impl Drop for Ending {
+impl Drop for RetireOnDrop {
     fn drop(&mut self) {
-        self.0.end(None);
+        self.0.retire();
     }
 }
 
@@ -87,23 +86,23 @@ fn poll_settings(
     }
 }
 
-/// One turn of the connection. Ready when it has ended, with what its calls are told beyond what the protocol says.
+/// One turn of the connection. Ready when it has ended.
 fn poll(
     link: &Link,
     h2: &mut H2,
     pings: Option<&mut PingPong>,
     settings: &Settings,
     cx: &mut Context<'_>,
-) -> Poll<Option<&'static str>> {
+) -> Poll<()> {
     if let Poll::Ready(ended) = Pin::new(&mut *h2).poll(cx) {
         if let Err(error) = ended {
             tracing::debug!(peer = %link.peer(), %error, "an upstream HTTP/2 connection broke");
         }
-        return Poll::Ready(None);
+        return Poll::Ready(());
     }
     link.set_limit(streams_max(h2, settings));
     link.check_open(cx);
-    let Some(pings) = pings else { return Poll::Ready(None) };
+    let Some(pings) = pings else { return Poll::Ready(()) };
     if link.is_pinging() && pings.poll_pong(cx).is_ready() {
         link.ping_answered();
     }
@@ -119,7 +118,11 @@ fn poll(
                 }
             }
             Due::Retire => link.retire(),
-            Due::Drop(why) => return Poll::Ready(Some(why)),
+            Due::Drop(why) => {
+                tracing::debug!(peer = %link.peer(), why, "an upstream HTTP/2 connection is given up");
+                link.give_up(why);
+                return Poll::Ready(());
+            }
         }
         if link.poll_due(cx).is_pending() {
             return Poll::Pending;

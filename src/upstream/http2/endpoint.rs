@@ -26,7 +26,7 @@ use crate::net;
 use crate::upstream::Connection;
 
 /// After an attempt to make a further connection failed: how long the endpoint gets by with those it has. Otherwise each
-/// call that ends would try again.
+/// call that ends would try again. With none left it tries at once.
 const FURTHER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes a connection on which HTTP/2 can begin: connected, secured if need be, within a time of its own.
@@ -123,13 +123,20 @@ impl Endpoint {
     fn connect(&self) {
         let settings = self.settings.borrow().clone();
         let max = settings.connections_per_endpoint.max(1);
-        let pause = self.paused_until.get().is_some_and(|until| net::now() < until);
-        if self.connecting.get() || pause || !choice::wants_another(loads(&self.links.borrow()), max) {
+        if self.connecting.get()
+            || self.is_paused()
+            || !choice::wants_another(loads(&self.links.borrow()), max)
+        {
             return;
         }
         self.connecting.set(true);
         let attempt = Attempt { endpoint: Some(self.me.clone()) };
         net::spawn(driver::run(attempt, self.dial.clone(), settings, self.stats.clone()));
+    }
+
+    fn is_paused(&self) -> bool {
+        let paused = self.paused_until.get().is_some_and(|until| net::now() < until);
+        paused && !self.links.borrow().is_empty()
     }
 
     fn connected(&self, link: Rc<Link>) {

@@ -36,7 +36,7 @@ pub(super) struct Link {
     retired: Cell<Option<Instant>>,
     pulse: RefCell<Pulse>,
     deadline: Deadline,
-    /// Why the connection ended, if there is more to say than what the `h2` crate tells its streams.
+    /// Why its task gave it up: the `h2` crate does not know and cannot tell its streams.
     epitaph: Cell<Option<&'static str>>,
     stats: Arc<ShardStats>,
 }
@@ -137,15 +137,12 @@ impl Link {
         }
     }
 
-    /// The connection has ended.
-    pub(super) fn end(&self, why: Option<&'static str>) {
-        self.epitaph.set(why);
-        if why.is_some()
-            && let Some(wire) = self.wire.upgrade()
-        {
+    /// Its task gives it up: what its calls are told. What was not sent will not be.
+    pub(super) fn give_up(&self, why: &'static str) {
+        self.epitaph.set(Some(why));
+        if let Some(wire) = self.wire.upgrade() {
             wire.reset_on_close();
         }
-        self.retire();
     }
 
     // --- time
