@@ -73,6 +73,7 @@ impl Library {
             return None;
         }
         command
+            .env("GRPC_VERBOSITY", "NONE") // calls that must fail are no news
             .arg(root.join("tests/peers").join(format!("{name}.{extension}")))
             .current_dir(root.join("tests/peers"));
         Some(command)
@@ -138,6 +139,8 @@ fn library_calls(client: Library, start: impl Fn(Option<Duration>) -> Option<Ser
     let mesh = Mesh::start_with(server.address(), &[(SHORT, short.address())], |conf| conf);
     let mut ways = vec![description("to it", &Way::direct(server.address()), &CASES)];
     ways.extend(mesh.ways().iter().map(|way| description("through", way, &CASES)));
+    let secured = Mesh::secured(server.address());
+    ways.push(description("through", &secured.way_over_tls(), &CASES));
     // Not straight to it: grpc-js gives up where a server refuses a call that came too late.
     let short = ["calls_over_short_connections"];
     ways.extend(mesh.ways_to(SHORT).iter().map(|way| description(SHORT, way, &short)));
@@ -197,6 +200,16 @@ fn grpc_js_calls_grpcio() {
 #[test]
 fn grpc_js_calls_grpc_js() {
     library_calls(Library::GrpcJs, |age| Server::script(Library::GrpcJs, age));
+}
+
+#[test]
+fn tonic_calls_tonic_through_sidecars_that_speak_tls() {
+    let server = EchoServer::start();
+    let mesh = Mesh::secured(server.address());
+    play(&[mesh.way_over_tls()], &everything);
+    let handshakes =
+        mesh.caller.metric_of("mesher_tls_handshakes_total", "side=\"upstream\",result=\"full\"");
+    assert!(handshakes > 0, "the calls went in the clear");
 }
 
 #[test]

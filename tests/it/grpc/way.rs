@@ -8,6 +8,7 @@ use crate::support::conf::Conf;
 use crate::support::mesh::{CALLER, PROVIDER};
 use crate::support::net::{free_address, free_port};
 use crate::support::process::{Mesher, Start};
+use crate::support::tls::Authority;
 use crate::support::wait::PATIENCE;
 
 /// The service as a caller names it that reaches the server through its own sidecar alone.
@@ -71,6 +72,25 @@ impl Mesh {
         let services = [&[(NEAR, server), (FAR, incoming), (DOWN, free_address())], more].concat();
         let caller = Start::new(conf.file("registry.yaml", &registry(&services))).ready();
         Self { caller, provider, outgoing, server }
+    }
+
+    /// The same as [`start`](Self::start); the sidecars speak TLS with each other, and both prove who they are.
+    #[track_caller]
+    pub(crate) fn secured(server: SocketAddr) -> Self {
+        let authority = Authority::new();
+        let [listener, client] = [format!("{PROVIDER}.rest.Provider"), format!("{FAR}.grpc.Consumer")];
+        let own = [authority.issue(FAR), authority.issue(CALLER)];
+        Self::start_with(server, &[], |conf| {
+            // Each of them has a use for one of the tags.
+            let conf = conf.presents(&listener, &own[0]).verifies(&listener, &authority.pem);
+            conf.presents(&client, &own[1]).verifies(&client, &authority.pem)
+        })
+    }
+
+    /// The way through both, of one whose sidecars speak TLS.
+    pub(crate) fn way_over_tls(&self) -> Way {
+        let name = "two sidecars over TLS";
+        Way { name, dial: self.outgoing, authority: FAR.into(), is_tunnel: false }
     }
 
     /// Every way through it that ends at the server.
