@@ -189,8 +189,9 @@ impl Control {
     }
 
     fn order(&self, order: Order) {
-        if let Err(order) = self.orders.try_send(order) {
-            error!(order = ?order.into_inner(), "the control plane takes no orders");
+        let what = order.name();
+        if self.orders.try_send(order).is_err() {
+            error!(order = what, "the control plane takes no orders");
         }
     }
 

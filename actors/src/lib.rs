@@ -16,6 +16,7 @@
 //! | [`status`] | what all of it is doing, for people and probes |
 //! | [`state`] | the last good answers, on disk |
 //! | [`admin`] | pages and metrics on a port of their own |
+//! | [`memory`] | whether memory is short |
 //! | [`logging`] | the log, its files and their rotation |
 //! | [`demo`] | the service of `mesher demo` |
 
@@ -26,6 +27,7 @@ pub mod control;
 pub mod demo;
 pub mod health;
 pub mod logging;
+pub mod memory;
 pub mod registry;
 pub mod snapshot;
 pub mod state;
@@ -36,4 +38,7 @@ pub mod tls;
 mod file_watch;
 mod one_line;
 mod route;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod seeds;
 mod web_thread;

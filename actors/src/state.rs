@@ -6,6 +6,7 @@
 //! Knows no actor and no clock; the watcher drives it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,13 @@ pub struct Key {
     pub environment: Arc<str>,
 }
 
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "registry {}, application {}", self.registry, self.app)?;
+        if self.environment.is_empty() { Ok(()) } else { write!(f, ", environment {}", self.environment) }
+    }
+}
+
 /// Instances by service.
 pub type Services = BTreeMap<Arc<str>, Vec<Arc<Instance>>>;
 
@@ -59,7 +67,7 @@ pub enum StateError {
     #[error("{path}: {why}", path = .0.display(), why = .1)]
     Unreadable(PathBuf, String),
     /// It is of another registry, application or environment.
-    #[error("{path}: it is of {found:?}, not of {expected:?}", path = path.display())]
+    #[error("{path}: it is of {found}, not of {expected}", path = path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -174,7 +182,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         save(dir.path(), &key("one"), &saved()).unwrap();
         let error = load(dir.path(), &key("other")).unwrap_err();
-        assert!(matches!(error, StateError::Foreign { .. }), "{error}");
+        assert!(
+            error.to_string().ends_with(
+                "it is of registry one, application default, not of registry other, application default"
+            ),
+            "{error}"
+        );
     }
 
     #[test]

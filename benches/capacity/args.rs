@@ -24,7 +24,10 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) peers: Vec<String>,
 
-    /// Loads: closed-SIZE, rate-RATE, lone, fresh, idle, sweep, memory; all if none is named
+    /// Loads, or how their names begin; all if none is named. HTTP/1: closed-SIZE, rate-RATE, lone, fresh, idle. HTTP/2
+    /// with proxy and origin: h2-CxS, h2-rate-RATE; the same with calls of gRPC: grpc-CxS, grpc-rate-RATE; before an
+    /// origin of HTTP/1: h2-to-http1-CxS, h2-to-http1-rate-RATE. HTTP/1 in TLS: tls-SIZE, tls-fresh, tls-rate-RATE. And
+    /// sweep, memory
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) loads: Vec<String>,
 
@@ -48,15 +51,19 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "128,16384", value_name = "BYTES")]
     pub(crate) sizes: Vec<u64>,
 
-    /// Requests a second of the open loads; the last is used beside idle connections
+    /// Requests a second of the open loads; the last is used beside idle connections, in TLS and for HTTP/2
     #[arg(long, value_delimiter = ',', default_value = "1000,2000", value_name = "RATES", value_parser = positive)]
     pub(crate) rates: Vec<f64>,
 
-    /// Connections of the closed loads and of the sweep
+    /// Connections of the closed loads of HTTP/1 and of the sweep
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = at_least_one)]
     pub(crate) connections: usize,
 
-    /// Connections of the open loads, and new connections at a time
+    /// Connections and streams of the loads of HTTP/2; the first is used at a fixed rate too
+    #[arg(long, value_delimiter = ',', default_value = "16x10,4x1", value_name = "CxS", value_parser = streams)]
+    pub(crate) streams: Vec<(usize, usize)>,
+
+    /// Connections of the open loads of HTTP/1, and new connections at a time
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = at_least_one)]
     pub(crate) few_connections: usize,
 
@@ -138,7 +145,8 @@ impl Args {
 
     /// Connections that each proxy must be able to have.
     pub(crate) fn connections_max(&self) -> usize {
-        self.idle() + self.connections.max(self.few_connections) + 256
+        let multiplexed = self.streams.iter().map(|(connections, _)| *connections).max().unwrap_or(0);
+        self.idle() + self.connections.max(self.few_connections).max(multiplexed) + 256
     }
 
     /// Memory is to be measured.
@@ -152,6 +160,12 @@ fn positive(text: &str) -> Result<f64, String> {
         Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
         _ => Err("a number above 0 is needed".to_owned()),
     }
+}
+
+/// Connections and streams of each, as in `16x10`.
+fn streams(text: &str) -> Result<(usize, usize), String> {
+    let (connections, streams) = text.split_once('x').ok_or("CONNECTIONSxSTREAMS is needed, as in 16x10")?;
+    Ok((at_least_one(connections)?, at_least_one(streams)?))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -20,7 +20,7 @@ use clap::Parser;
 
 use args::Args;
 use load::Origin;
-use peers::Site;
+use peers::{Certificate, Site};
 use report::Results;
 
 fn main() -> ExitCode {
@@ -53,9 +53,10 @@ fn bench(args: &Args) -> Result<bool, String> {
     for line in &missing {
         eprintln!("left out: {line}");
     }
+    let wires = rounds::wires(&loads);
     // One for each connection of the load, and for those between the proxies and the origin.
-    let wanted =
-        (args.connections_max() + peers.len() * args.connections.max(args.few_connections)) as u64 + 512;
+    let kept = peers.len() * wires.len() * args.connections.max(args.few_connections);
+    let wanted = (args.connections_max() + kept) as u64 + 512;
     let files = machine::raise_open_files(wanted);
     if files < wanted {
         return Err(format!(
@@ -66,7 +67,8 @@ fn bench(args: &Args) -> Result<bool, String> {
         .map_err(|error| format!("CPUs: {error}"))?;
     let origin = Origin::start(&cpus.load).map_err(|error| format!("the origin: {error}"))?;
     let site = Site {
-        origin: origin.address,
+        origin,
+        certificate: Certificate::new()?,
         cpus: cpus.proxy.clone(),
         shards: args.shards,
         connections: args.connections_max(),
@@ -81,6 +83,7 @@ fn bench(args: &Args) -> Result<bool, String> {
         loads,
         series: Vec::new(),
         memory: Vec::new(),
+        left_out: Vec::new(),
         failures: Vec::new(),
     };
     if args.memory() {

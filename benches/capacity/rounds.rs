@@ -3,10 +3,21 @@
 use std::collections::HashSet;
 
 use crate::args::Args;
-use crate::load::{self, Held, Load, Pattern};
+use crate::load::{self, Held, Load, Pattern, Wire};
 use crate::machine;
-use crate::peers::{Peer, Running, Site};
-use crate::report::{Figures, Memory, Results};
+use crate::peers::{Instance, Peer, Running, Site};
+use crate::report::{Figures, LeftOut, Memory, Results};
+
+/// What is spoken under these loads, each once.
+pub(crate) fn wires(loads: &[Load]) -> Vec<Wire> {
+    let mut wires = Vec::new();
+    for load in loads {
+        if !wires.contains(&load.wire) {
+            wires.push(load.wire);
+        }
+    }
+    wires
+}
 
 /// Runs every proxy under each load, round by round; each round begins with another proxy.
 ///
@@ -16,24 +27,30 @@ pub(crate) fn run(args: &Args, peers: &[Peer], site: &Site, results: &mut Result
     if results.loads.is_empty() {
         return Ok(());
     }
-    let mut running: Vec<Running> = peers.iter().map(|peer| peer.start(site)).collect::<Result<_, _>>()?;
-    for proxy in &running {
-        warm_up(args, proxy, results)?;
-    }
     let loads = results.loads.clone();
+    let start = |peer: &Peer| peer.start(site, &wires(&loads));
+    let mut running: Vec<Running> = peers.iter().map(start).collect::<Result<_, _>>()?;
+    for proxy in &running {
+        warm_up(args, proxy, &loads, results)?;
+        results.left_out.extend(loads.iter().filter_map(|load| {
+            let why = proxy.peer.left_out(load.wire)?;
+            Some(LeftOut { load: load.name.clone(), peer: proxy.peer.name.clone(), why })
+        }));
+    }
     for round in 1..=args.rounds() {
         let mut overloaded = HashSet::new();
         for load in &loads {
             for proxy in &running {
                 let name = &proxy.peer.name;
+                let Some(instance) = proxy.instance(load.wire) else { continue };
                 // Idle connections that nothing holds tell nothing, and would take two files of this process each.
-                let senseless = load.idle > 0 && !proxy.is_process();
+                let senseless = load.idle > 0 && !instance.is_process();
                 if senseless || (load.sweep && overloaded.contains(name)) {
                     results.add(&load.name, name, None);
                     continue;
                 }
                 eprint!("round {round}/{}: {}, {name} ... ", args.rounds(), load.name);
-                if !measure(args, load, proxy, results) && load.sweep {
+                if !measure(args, load, name, instance, results) && load.sweep {
                     overloaded.insert(name.clone());
                 }
             }
@@ -43,24 +60,21 @@ pub(crate) fn run(args: &Args, peers: &[Peer], site: &Site, results: &mut Result
     Ok(())
 }
 
-/// Fills caches and pools, so that the first round is like the others.
-fn warm_up(args: &Args, proxy: &Running, results: &Results) -> Result<(), String> {
-    let load = Load {
-        name: "warm-up".to_owned(),
-        pattern: Pattern::Closed,
-        connections: args.connections,
-        bytes: 128,
-        idle: 0,
-        sweep: false,
-    };
+/// Fills caches and pools, so that the first round is like the others: the first load of each kind, for a moment.
+fn warm_up(args: &Args, proxy: &Running, loads: &[Load], results: &Results) -> Result<(), String> {
     let length = std::time::Duration::from_secs_f64(args.seconds() / 10.0);
-    load::run(&load, proxy.address, length, &results.cpus.load, || proxy.usage())
-        .map(drop)
-        .map_err(|error| format!("{}: {error}", proxy.peer.name))
+    for wire in wires(loads) {
+        let first = loads.iter().find(|load| load.wire == wire);
+        let (Some(instance), Some(load)) = (proxy.instance(wire), first) else { continue };
+        let load = Load { pattern: Pattern::Closed, idle: 0, ..load.clone() };
+        load::run(&load, instance.address, length, &results.cpus.load, || instance.usage())
+            .map_err(|error| format!("{}, {}: {error}", proxy.peer.name, load.name))?;
+    }
+    Ok(())
 }
 
 /// One measurement; false if the proxy could not carry the load.
-fn measure(args: &Args, load: &Load, proxy: &Running, results: &mut Results) -> bool {
+fn measure(args: &Args, load: &Load, name: &str, proxy: &Instance, results: &mut Results) -> bool {
     let mut held = Held::default();
     let outcome = held
         .grow(proxy.address, load.idle)
@@ -73,15 +87,15 @@ fn measure(args: &Args, load: &Load, proxy: &Running, results: &mut Results) -> 
             let figures = Figures::new(&outcome, proxy.is_process(), machine::load_average());
             let cpu = figures.cpu_us.map_or(String::new(), |cpu| format!(", {cpu:.1} us CPU a request"));
             eprintln!("{:.0} requests/s, p50 {:.0} us{cpu}", figures.requests_per_second, figures.p50_us);
-            results.add(&load.name, &proxy.peer.name, Some((figures, outcome.latencies)));
+            results.add(&load.name, name, Some((figures, outcome.latencies)));
             !beyond(load, &figures)
         }
         Err(error) => {
             eprintln!("{error}");
-            results.add(&load.name, &proxy.peer.name, None);
+            results.add(&load.name, name, None);
             // The sweep looks for the rate at which this happens.
             if !load.sweep {
-                results.failures.push(format!("{}, {}: {error}", load.name, proxy.peer.name));
+                results.failures.push(format!("{}, {name}: {error}", load.name));
             }
             false
         }
@@ -96,7 +110,8 @@ fn beyond(load: &Load, figures: &Figures) -> bool {
 /// Resident memory of a fresh instance of each proxy, idle and holding more and more connections.
 pub(crate) fn memory(args: &Args, peers: &[Peer], site: &Site, results: &mut Results) -> Result<(), String> {
     for peer in peers {
-        let proxy = peer.start(site)?;
+        let running = peer.start(site, &[Wire::Http1])?;
+        let Some(proxy) = running.instance(Wire::Http1) else { continue };
         let Some(bytes) = proxy.resident_bytes() else { continue };
         eprint!("memory, {} ... ", peer.name);
         let mut points = vec![(0, bytes)];

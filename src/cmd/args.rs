@@ -43,24 +43,24 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Settings that belong to the run and to whatever looks at its configuration.
-#[derive(Debug, Clone, Default, Args)]
+/// Settings that belong to the run and to whatever looks at its configuration; before or behind the subcommand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RunArgs {
     /// mesher.yaml, or the directory it and its siblings are in
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
 
-    /// sidecar: beside one service; edge: a gateway in front of many
-    #[arg(long, global = true, value_name = "MODE", default_value = "sidecar")]
-    pub mode: String,
+    /// sidecar: beside one service (the default); edge: a gateway in front of many
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
 
     /// Ports of the service beside mesher, the first one its default, as in rest:8080,rest-admin:8081; also
     /// SERVICE_PORTS
-    #[arg(long, global = true, value_name = "LIST")]
+    #[arg(long, value_name = "LIST")]
     pub service_ports: Option<String>,
 
     /// Threads that carry traffic, 1 to 256; also MESHER_SHARDS and mesher.shards; else 1, or the CPUs in edge mode
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
 }
 
@@ -68,9 +68,16 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Carry traffic (the default)
-    Run,
+    Run {
+        /// Settings of the run.
+        #[command(flatten)]
+        run: RunArgs,
+    },
     /// Check the configuration and report every problem at once
     Check {
+        /// Settings of the run.
+        #[command(flatten)]
+        run: RunArgs,
         /// Treat unknown keys as errors
         #[arg(long)]
         strict: bool,
@@ -82,6 +89,9 @@ pub enum Command {
     Demo,
     /// Print the effective configuration and where each value comes from
     Config {
+        /// Settings of the run.
+        #[command(flatten)]
+        run: RunArgs,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -92,6 +102,19 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+impl RunArgs {
+    /// What is said here, and what `before` says where nothing is said here.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            config: self.config.or(before.config),
+            mode: self.mode.or(before.mode),
+            service_ports: self.service_ports.or(before.service_ports),
+            shards: self.shards.or(before.shards),
+        }
+    }
 }
 
 /// Output for people or programs.
@@ -115,12 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_of_mesher_work_with_and_without_a_subcommand() {
+    fn the_flags_of_mesher_work_with_and_without_a_subcommand_before_and_behind_it() {
         let bare = Cli::parse_from(["mesher", "--config", "x", "--mode=edge", "--service-ports=rest:8080"]);
         assert!(bare.command.is_none());
-        assert_eq!((bare.run.mode.as_str(), bare.run.service_ports.as_deref()), ("edge", Some("rest:8080")));
-        let check = Cli::parse_from(["mesher", "check", "--config", "x", "--strict"]);
-        assert_eq!(check.run.config, Some("x".into()));
-        assert!(matches!(check.command, Some(Command::Check { strict: true, .. })));
+        assert_eq!(
+            (bare.run.mode.as_deref(), bare.run.service_ports.as_deref()),
+            (Some("edge"), Some("rest:8080"))
+        );
+        let check =
+            Cli::parse_from(["mesher", "--config", "x", "--shards=2", "check", "--shards=3", "--strict"]);
+        let Some(Command::Check { run, strict: true, .. }) = check.command else { panic!("{check:?}") };
+        let run = run.or(check.run);
+        assert_eq!((run.config, run.shards), (Some("x".into()), Some(3)));
+    }
+
+    #[test]
+    fn a_command_that_reads_no_configuration_takes_none() {
+        for command in ["demo", "version"] {
+            assert!(Cli::try_parse_from(["mesher", command, "--config", "x"]).is_err());
+        }
     }
 }

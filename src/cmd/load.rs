@@ -34,7 +34,7 @@ fn given(args: &RunArgs, env: &[(String, String)], report: &mut Report) -> Given
         env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.as_str())
     };
     Given {
-        mode: mode(&args.mode, report),
+        mode: mode(args.mode.as_deref().unwrap_or("sidecar"), report),
         ports: ports(args.service_ports.as_deref(), &variable, report),
         shards: args.shards.map(usize::from),
     }

@@ -123,7 +123,7 @@ mod tests {
         let services: ServiceMap = entry.into_iter().map(|entry| (name.clone(), entry)).collect();
         let snapshot = Snapshot { version: 1, services: services.into(), changed: [name].into() };
         let mut directory = Directory::default();
-        let board = Board::new();
+        let board = Board::new().of_shard(0);
         directory.apply(&snapshot, &snapshot.changed, |service, _| {
             let empty: Arc<str> = "".into();
             let labels = Labels {

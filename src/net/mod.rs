@@ -16,7 +16,7 @@
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
-//! - Everything but [`bind`], [`preflight`], [`spawn_shard`] and the hand-over works on a shard only and panics elsewhere.
+//! - Everything but [`bind`], [`preflight`], [`spawn_shard`], [`release_free_memory`] and the hand-over works on a shard only and panics elsewhere.
 //! - Wakers work from any thread, exactly: a channel that another thread fills wakes a shard's task without loss.
 //! - A task that never has to wait is made to yield by [`Stream`] and [`Listener`]; one that computes must call [`yield_now`] itself.
 //! - [`now`] stands still while tasks run. What takes long reads the clock itself.
@@ -55,8 +55,9 @@ pub use listener::{Accepted, Listener, bind};
 pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};
-pub use shard::{now, panics, spawn, turns, yield_now};
+pub use shard::{now, panics, report_to, spawn, turns, yield_now};
 pub use stream::Stream;
+pub use sys::release_free_memory;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Sleep, sleep};
 pub use tls::TlsError;

@@ -2,7 +2,7 @@
 //! business (`epoll`, `uring`).
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use mesher_actors::snapshot::stats::ShardStats;
 
 use super::queue::RunQueue;
 use super::reactor::Reactor;
@@ -38,6 +40,17 @@ pub fn spawn(f: impl Future<Output = ()> + 'static) {
 #[must_use]
 pub fn panics() -> u64 {
     with_current(|shard| shard.panics.get())
+}
+
+/// From now on the shard keeps its turns and the panics caught here, too, for other threads to see.
+///
+/// # Panics
+/// Outside of a shard.
+pub fn report_to(stats: Arc<ShardStats>) {
+    with_current(|shard| {
+        // Told once, by who started it; a second time changes nothing.
+        let _ = shard.stats.set(stats);
+    });
 }
 
 /// Turns of this shard's event loop since it began.
@@ -87,6 +100,7 @@ pub(super) struct Shard {
     /// Receives the foreign wake-ups; kept so that it is allocated once.
     woken: Cell<Vec<Key>>,
     panics: Cell<u64>,
+    stats: OnceCell<Arc<ShardStats>>,
     /// Nothing is spawned any more.
     closing: Cell<bool>,
 }
@@ -102,6 +116,7 @@ impl Shard {
             remote,
             woken: Cell::default(),
             panics: Cell::new(0),
+            stats: OnceCell::new(),
             closing: Cell::new(false),
         }))
     }
@@ -169,6 +184,9 @@ impl Shard {
     /// Waits for at most `max` (`None`: until something happens) unless another thread has woken a task. Returns the number of socket
     /// events.
     pub(super) fn turn(&self, max: Option<Duration>) -> io::Result<usize> {
+        if let Some(stats) = self.stats.get() {
+            stats.turns.add(1);
+        }
         if max == Some(Duration::ZERO) {
             self.drain();
             return self.reactor.turn(max);
@@ -208,6 +226,9 @@ impl Shard {
 
     fn report(&self, panic: &(dyn Any + Send)) {
         self.panics.set(self.panics.get().saturating_add(1));
+        if let Some(stats) = self.stats.get() {
+            stats.panics.add(1);
+        }
         tracing::error!(shard = %self.name, panic = %panic_text(panic), "a task panicked and was ended, the shard goes on");
     }
 }

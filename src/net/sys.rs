@@ -1,4 +1,5 @@
-//! The calls that have no safe form: the probe of io_uring, and handing the epoll set to glommio. The only `unsafe` of this crate.
+//! The calls that have no safe form: the probe of io_uring, handing the epoll set to glommio, and giving freed memory back. The only
+//! `unsafe` of this crate.
 
 #![allow(unsafe_code)]
 
@@ -63,6 +64,20 @@ pub(super) fn glommio_poll(fd: OwnedFd) -> glommio::net::TcpStream {
     unsafe { glommio::net::TcpStream::from_raw_fd(fd.into_raw_fd()) }
 }
 
+/// Gives memory that was freed back to the system: glibc keeps it for later otherwise, a shard's even when another thread is short.
+/// Other allocators give it back by themselves.
+pub fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: malloc_trim(3) takes a number, keeps nothing and may be called from any thread: it locks each arena, and gives back
+        // pages that hold no allocation.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -84,6 +99,14 @@ mod tests {
         assert!((23..=PROBE_OPS).contains(&known.len()), "{} operations", known.len());
         assert_eq!(known.first(), Some(&true), "a no-op is always there");
         enter(&ring).unwrap();
+    }
+
+    #[test]
+    fn what_is_still_allocated_survives_the_release_of_what_is_free() {
+        let pieces: Vec<Vec<u8>> = (0..2000u32).map(|i| vec![i as u8; 5000]).collect();
+        let kept: Vec<_> = pieces.into_iter().enumerate().filter(|(i, _)| i % 7 == 0).collect();
+        release_free_memory();
+        assert!(kept.iter().all(|(i, piece)| piece.iter().all(|byte| *byte == *i as u8)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::{Direction, Series, ShardStats};
 use mesher_actors::snapshot::{Endpoint, Protocol, Service};
 
@@ -19,7 +20,7 @@ use super::terms::Terms;
 use crate::balance::Balancer;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::handler::context::SourceContext;
-use crate::handler::{Directory, Peer, Target};
+use crate::handler::{Directory, Peer, Reply, Target};
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.
@@ -109,6 +110,13 @@ impl Default for Spare {
 }
 
 impl Spare {
+    /// Lets go of everything.
+    fn clear(&self) {
+        self.requests.clear();
+        self.responses.clear();
+        self.buffers.clear();
+    }
+
     /// An empty request head.
     pub fn request(&self) -> Box<RequestHead> {
         self.requests.take(|| Box::new(RequestHead::new()))
@@ -222,6 +230,29 @@ impl Context {
         });
         // A pool stays open while the new target uses it too, so the old ones are let go last.
         replaced.into_iter().for_each(|pool| self.upstreams.release(pool));
+    }
+
+    /// Memory is short, or is no longer. While it is, requests are answered 503, connections end with the answer under way,
+    /// and what is kept for later is let go; called again and again, so that this goes for what was in use before.
+    pub fn set_short_of_memory(&self, is_short: bool) {
+        self.drain.set_short_of_memory(is_short);
+        if is_short {
+            self.upstreams.let_go();
+            self.spare.clear();
+        }
+    }
+
+    /// Why no request more can be taken on, if so; `requests_max` may be in flight, this one included.
+    #[must_use]
+    pub fn refusal(&self, requests_max: u64) -> Option<Reply> {
+        let why = if self.drain.is_short_of_memory() {
+            "memory is short (mesher.limit.memoryBytes, or the control group's limit)"
+        } else if self.stats.requests_in_flight.value() > requests_max {
+            "as many requests as allowed are in flight (mesher.limit.requests)"
+        } else {
+            return None;
+        };
+        Some(Reply::new(Failure::Overloaded, why))
     }
 
     /// Where requests of a direction are counted that found no target.

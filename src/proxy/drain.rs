@@ -1,4 +1,4 @@
-//! How far a shard's shutdown has come, and waking the connections that idle.
+//! What ends connections that would be kept: a shutdown, how far it has come, and waking those that idle; want of memory.
 //!
 //! ```text
 //!   Serving ---SIGTERM---> Announcing ---grace over, peers know---> Closing ---time-out---> (the shard ends)
@@ -27,6 +27,7 @@ pub enum Phase {
 #[derive(Debug, Default)]
 pub struct Drain {
     phase: Cell<Phase>,
+    short_of_memory: Cell<bool>,
     idle: RefCell<Slots>,
 }
 
@@ -49,10 +50,21 @@ impl Drain {
         self.phase.get()
     }
 
-    /// May connections be kept for another request?
+    /// May connections be kept for another request? Not in a shutdown, and not while memory is short.
     #[must_use]
     pub fn keeps_connections(&self) -> bool {
-        self.phase.get() == Phase::Serving
+        self.phase.get() == Phase::Serving && !self.short_of_memory.get()
+    }
+
+    /// Memory is short, or is no longer: unlike a shutdown this passes.
+    pub fn set_short_of_memory(&self, short: bool) {
+        self.short_of_memory.set(short);
+    }
+
+    /// Nothing new is to be taken on for the moment.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.short_of_memory.get()
     }
 
     /// Goes on to a later phase and wakes all idle connections; an earlier one is ignored.
@@ -157,6 +169,15 @@ mod tests {
         drain.advance(Phase::Announcing);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         assert_eq!(drain.enter().0, first);
+    }
+
+    #[test]
+    fn want_of_memory_passes_and_keeps_no_connection_meanwhile() {
+        let drain = Drain::default();
+        drain.set_short_of_memory(true);
+        assert!(!drain.keeps_connections());
+        drain.set_short_of_memory(false);
+        assert!(drain.keeps_connections());
     }
 
     #[test]

@@ -12,12 +12,10 @@
 //! request once more over a new connection. After a fault on a new connection the chain chooses another endpoint.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use mesher_actors::snapshot::stats::Direction;
 use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::account::{self, InFlight};
@@ -30,11 +28,10 @@ use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
 use super::route::{Crossing, Wish, retry, route};
 use super::terms::Terms;
-use super::transfer::{Broken, Transfer};
-use super::tunnel::{self, Tunnel};
+use super::transfer::{self, Broken, Transfer};
+use super::tunnel;
 use super::upload::{self, Upload};
 use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
-use crate::handler::destination;
 use crate::handler::{Call, Fault, Peer, Reply, Target};
 use crate::net;
 use crate::upstream::Connection;
@@ -80,13 +77,9 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
     let mut call = Call::default();
     let wishes = Wishes::of(head);
     let terms = down.terms();
-    let end = if ctx.stats.requests_in_flight.value() > terms.settings().requests_max {
-        End::Reply(Reply::new(
-            Failure::Overloaded,
-            "as many requests as allowed are in flight (mesher.limit.requests)",
-        ))
-    } else {
-        Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await
+    let end = match ctx.refusal(terms.settings().requests_max) {
+        Some(reply) => End::Reply(reply),
+        None => Exchange { down, ctx, terms: &terms, head, wishes, call: &mut call, started }.run().await,
     };
     let (status, failure, after) = match end {
         End::Delivered { status, keep } => (status, None, if keep { After::Keep } else { After::Close }),
@@ -170,15 +163,6 @@ enum Attempted {
     Reusable(End),
     /// The protocol on the connection has changed.
     Switched,
-}
-
-fn connect_failed(address: SocketAddr, error: &std::io::Error) -> Fault {
-    // Nothing was sent, so the upload still has all there is of it.
-    Fault {
-        failure: Failure::ConnectFailed,
-        repeatable: true,
-        detail: format!("connect to {address}: {error}"),
-    }
 }
 
 struct Exchange<'a> {
@@ -270,7 +254,7 @@ impl Exchange<'_> {
             self.call.target.as_ref().is_some_and(|target| !target.service.tls_endpoints.is_empty());
         let opened = match refused {
             Some(reply) if !takes_tls => Err(reply),
-            _ => self.open_tunnel(),
+            _ => tunnel::open(self.down, self.head.authority(), self.call),
         };
         if let Err(reply) = opened {
             return End::Reply(reply);
@@ -281,18 +265,6 @@ impl Exchange<'_> {
         let keep = write_all(self.down, &out).await;
         self.ctx.spare.put_buffer(out);
         End::Delivered { status: 200, keep }
-    }
-
-    fn open_tunnel(&self) -> Result<(), Reply> {
-        if self.down.ingress.direction == Direction::Incoming {
-            let why = "CONNECT is for what the local service sends, not for what it is sent";
-            return Err(Reply::with_status(Failure::NoRoute, 405, why));
-        }
-        let destination = destination::outgoing(self.head.authority(), self.down.ingress.address)?;
-        if self.down.enter(Tunnel::new(self.call, destination.port)?) {
-            return Ok(());
-        }
-        Err(Reply::new(Failure::ClientProtocolError, "CONNECT inside a tunnel is not served"))
     }
 
     /// Renders the request with as much of its body as is there.
@@ -330,7 +302,7 @@ impl Exchange<'_> {
             let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
             let attempted = match &connection {
                 Ok(connection) => self.attempt(connection, upload, response, out).await,
-                Err(error) => Err(connect_failed(peer.address, error)),
+                Err(error) => Err(transfer::connect_failed(peer.address, error)),
             };
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
@@ -341,7 +313,7 @@ impl Exchange<'_> {
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
-                (Ok(Attempted::Switched), Err(error)) => connect_failed(peer.address, &error),
+                (Ok(Attempted::Switched), Err(error)) => transfer::connect_failed(peer.address, &error),
                 (Err(fault), connection) => {
                     may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
                     fault

@@ -1,6 +1,6 @@
 //! The local service as a target: one endpoint a port.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -14,7 +14,8 @@ use crate::handler::destination::{LocalPort, LocalPorts};
 use crate::handler::{Reply, Target};
 use crate::upstream::Upstreams;
 
-/// Different ports that callers may name where no service ports are configured. Real services have one or two.
+/// Different ports that callers may name at a time where no service ports are configured. Real services have one or two;
+/// beyond the bound the port that was named longest ago is forgotten, its idle connections with it.
 pub const PORTS_MAX: usize = 64;
 
 /// The service beside which mesher stands.
@@ -27,8 +28,18 @@ pub struct Local {
     app: Arc<str>,
     policy: Policy,
     series: Arc<Series>,
-    targets: RefCell<HashMap<LocalPort, Rc<Target>>>,
+    targets: RefCell<HashMap<LocalPort, Known>>,
+    /// Counts requests, to tell which port was named longest ago.
+    named: Cell<u64>,
     upstreams: Rc<Upstreams>,
+}
+
+/// A port that was named.
+#[derive(Debug)]
+struct Known {
+    target: Rc<Target>,
+    /// The last of [`Local::named`] that named it.
+    last: u64,
 }
 
 impl Local {
@@ -42,7 +53,18 @@ impl Local {
         upstreams: Rc<Upstreams>,
     ) -> Self {
         let (name, app) = (series.labels.service.clone(), series.labels.app.clone());
-        Self { host, ports, tls, name, app, policy, series, targets: RefCell::default(), upstreams }
+        Self {
+            host,
+            ports,
+            tls,
+            name,
+            app,
+            policy,
+            series,
+            targets: RefCell::default(),
+            named: Cell::new(0),
+            upstreams,
+        }
     }
 
     /// The target that a request from outside is for; see [`LocalPorts::resolve`].
@@ -56,19 +78,34 @@ impl Local {
         is_grpc: bool,
     ) -> Result<Rc<Target>, Reply> {
         let port = self.ports.resolve(forwarded, listener, is_grpc)?;
+        let last = self.named.get().wrapping_add(1);
+        self.named.set(last);
         let mut targets = self.targets.borrow_mut();
-        if let Some(target) = targets.get(&port) {
-            return Ok(target.clone());
+        if let Some(known) = targets.get_mut(&port) {
+            known.last = last;
+            return Ok(known.target.clone());
         }
-        if targets.len() >= PORTS_MAX {
+        if targets.len() >= PORTS_MAX && !self.forget_one(&mut targets) {
             return Err(Reply::new(
                 Failure::Overloaded,
-                "callers have named too many different ports; configure --service-ports",
+                "requests to too many different ports are in flight; configure --service-ports",
             ));
         }
         let target = Rc::new(self.make(port));
-        targets.insert(port, target.clone());
+        targets.insert(port, Known { target: target.clone(), last });
         Ok(target)
+    }
+
+    /// Forgets the port that was named longest ago of those that no request uses; false if there is none.
+    fn forget_one(&self, targets: &mut HashMap<LocalPort, Known>) -> bool {
+        let unused = targets.iter().filter(|(_, known)| Rc::strong_count(&known.target) == 1);
+        let Some(port) = unused.min_by_key(|(_, known)| known.last).map(|(port, _)| *port) else {
+            return false;
+        };
+        if let Some(known) = targets.remove(&port) {
+            known.target.peers.iter().for_each(|peer| self.upstreams.release(peer.pool));
+        }
+        true
     }
 
     /// Counts requests to it.
@@ -103,6 +140,65 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         let targets = self.targets.get_mut().values();
-        targets.flat_map(|target| target.peers.iter()).for_each(|peer| self.upstreams.release(peer.pool));
+        targets
+            .flat_map(|known| known.target.peers.iter())
+            .for_each(|peer| self.upstreams.release(peer.pool));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use mesher_actors::snapshot::stats::{Board, Direction, Labels};
+
+    use super::*;
+    use crate::upstream::Settings;
+
+    fn local() -> Local {
+        let board = Board::new().of_shard(0);
+        let name: Arc<str> = "orders".into();
+        let (app, version) = (name.clone(), name.clone());
+        let series = board.series(Labels { direction: Direction::Incoming, app, service: name, version });
+        let upstreams = Upstreams::new(&Settings::default(), board.stats().clone());
+        Local::new(
+            ([127, 0, 0, 1].into(), LocalPorts { configured: Vec::new(), own: Vec::new() }),
+            None,
+            Policy::default(),
+            series,
+            upstreams,
+        )
+    }
+
+    fn named(local: &Local, port: usize) -> Result<Rc<Target>, Reply> {
+        local.target(Some(port.to_string().as_bytes()), Protocol::Rest, false)
+    }
+
+    #[test]
+    fn callers_that_name_port_after_port_are_served_at_a_bounded_cost() {
+        let local = local();
+        for port in 1000..1000 + 3 * PORTS_MAX {
+            named(&local, port).unwrap();
+            assert!(local.targets.borrow().len() <= PORTS_MAX);
+        }
+    }
+
+    #[test]
+    fn the_port_named_longest_ago_is_forgotten_and_its_pool_with_it() {
+        let local = local();
+        let first: Vec<_> = (0..PORTS_MAX).map(|n| named(&local, 1000 + n).unwrap().peers[0].pool).collect();
+        named(&local, 1000).unwrap();
+        named(&local, 3000).unwrap();
+        assert_eq!(named(&local, 1000).unwrap().peers[0].pool, first[0], "it was named again");
+        assert_ne!(named(&local, 1001).unwrap().peers[0].pool, first[1], "it was forgotten");
+    }
+
+    #[test]
+    fn a_port_with_a_request_in_flight_is_not_forgotten() {
+        let local = local();
+        let in_flight: Vec<_> = (0..PORTS_MAX).map(|n| named(&local, 1000 + n).unwrap()).collect();
+        assert_eq!(named(&local, 3000).unwrap_err().failure, Failure::Overloaded);
+        drop(in_flight);
+        named(&local, 3000).unwrap();
     }
 }

@@ -18,6 +18,8 @@ mod drain;
 mod exchange;
 mod flow;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod http2;
 mod local;

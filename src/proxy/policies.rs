@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use mesher_actors::snapshot::port::ShardPort;
-use mesher_actors::snapshot::stats::{Board, Direction, Labels, ShardStats};
+use mesher_actors::snapshot::stats::{Direction, Labels, ShardBoard};
 use mesher_actors::snapshot::{Policy, Tls};
 
 use super::context::{Context, Random, Spare, Unrouted};
@@ -59,13 +59,8 @@ pub struct ServiceLabels {
 impl Policies {
     /// Everything the connections of a shard share. Called on the shard's thread.
     #[must_use]
-    pub fn into_context(
-        self,
-        port: ShardPort,
-        board: &Board,
-        stats: Arc<ShardStats>,
-        seed: u64,
-    ) -> Rc<Context> {
+    pub fn into_context(self, port: ShardPort, board: &ShardBoard, seed: u64) -> Rc<Context> {
+        let stats = board.stats().clone();
         let empty: Arc<str> = "".into();
         let unrouted = |direction| {
             board.series(Labels {

@@ -21,6 +21,12 @@ impl<T> Recycle<T> {
         self.kept.borrow_mut().pop().unwrap_or_else(new)
     }
 
+    /// Drops all that are kept.
+    pub fn clear(&self) {
+        // Not only emptied: what held them is let go, too.
+        drop(self.kept.take());
+    }
+
     /// Keeps it, or drops it if there are enough.
     pub fn put(&self, object: T) {
         let mut kept = self.kept.borrow_mut();

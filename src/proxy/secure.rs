@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mesher_actors::snapshot::stats::{ShardStats, TlsFailure};
+use mesher_actors::snapshot::handshakes::TlsFailure;
+use mesher_actors::snapshot::stats::ShardStats;
 use mesher_actors::snapshot::{Failure, TlsServer};
 use tracing::warn;
 

@@ -134,8 +134,8 @@ mod tests {
     }
 
     fn terms() -> (Terms, Rc<Upstreams>) {
-        let board = Board::new();
-        let upstreams = Upstreams::new(&upstream::Settings::default(), board.shard());
+        let board = Board::new().of_shard(0);
+        let upstreams = Upstreams::new(&upstream::Settings::default(), board.stats().clone());
         let name: Arc<str> = "orders".into();
         let labels = Labels {
             direction: Direction::Incoming,

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,16 @@ pub(super) enum Broken {
     ClientGone,
     /// The client, or time; this is to be answered if nothing was yet.
     Reply(Reply),
+}
+
+/// An attempt that failed before it began.
+pub(super) fn connect_failed(address: SocketAddr, error: &io::Error) -> Fault {
+    // Nothing was sent, so the upload still has all there is of it.
+    Fault {
+        failure: Failure::ConnectFailed,
+        repeatable: true,
+        detail: format!("connect to {address}: {error}"),
+    }
 }
 
 /// An attempt under way.
@@ -123,6 +134,8 @@ impl<'a> Transfer<'a> {
             self.up.call_ended();
         }
         self.note_movement();
+        // The end of the client's side is all that is seen of one that has closed, so it counts as that; nginx and Envoy do
+        // the same. Who waits for an answer keeps the connection open.
         if self.uploaded && self.watching && self.down.stream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }

@@ -7,6 +7,7 @@
 //!   CONNECT orders:443 -> known? -- no --> 503, nothing opened
 //!                           | yes
 //!                          200 -> first byte 0x16 (TLS)  -> to an instance that declares sslEnabled, untouched
+//!                                 preface of HTTP/2      -> streams for the service, whatever they name
 //!                                 anything else          -> requests for the service, as if it were named in each
 //! ```
 
@@ -15,10 +16,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use mesher_actors::snapshot::Failure;
+use mesher_actors::snapshot::stats::Direction;
 use tracing::warn;
 
 use super::connection::Downstream;
-use crate::handler::destination::Destination;
+use crate::handler::destination::{self, Destination};
 use crate::handler::{Call, Reply, Target};
 use crate::net::{self, Stream, with_scratch};
 use crate::upstream::Connection;
@@ -36,7 +38,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// The reply to give if it found none.
-    pub(super) fn new(call: &Call, port: Option<u16>) -> Result<Self, Reply> {
+    fn new(call: &Call, port: Option<u16>) -> Result<Self, Reply> {
         let Some(target) = call.target.clone() else {
             return Err(Reply::new(Failure::NoRoute, "the handler chain chose no service"));
         };
@@ -47,6 +49,22 @@ impl Tunnel {
     pub(super) fn destination(&self) -> Destination<'_> {
         Destination { service: &self.service, port: self.port }
     }
+}
+
+/// From now on the client's connection is a tunnel to the service that the chain has found for `authority`.
+///
+/// # Errors
+/// The reply to give instead.
+pub(super) fn open(down: &Downstream, authority: Option<&[u8]>, call: &Call) -> Result<(), Reply> {
+    if down.ingress.direction == Direction::Incoming {
+        let why = "CONNECT is for what the local service sends, not for what it is sent";
+        return Err(Reply::with_status(Failure::NoRoute, 405, why));
+    }
+    let destination = destination::outgoing(authority, down.ingress.address)?;
+    if down.enter(Tunnel::new(call, destination.port)?) {
+        return Ok(());
+    }
+    Err(Reply::new(Failure::ClientProtocolError, "CONNECT inside a tunnel is not served"))
 }
 
 /// Carries a TLS connection to an instance that takes one, untouched. `first` are the bytes read so far.

@@ -10,8 +10,10 @@
 //!
 //! A process may run several nodes; the demo does.
 
+pub mod about;
 mod certificates;
 mod drain;
+mod memory;
 mod node;
 mod registration;
 mod registry;
@@ -31,3 +33,6 @@ pub use settings::{DrainSettings, Given, Mode, Settings};
 pub use signals::{Signal, Signals};
 pub use sockets::{BindError, Sockets};
 pub use upgrade::Predecessor;
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mesher_actors::admin::{self, AdminHandle, AdminOptions, Build, Shard};
+use mesher_actors::admin::{self, AdminHandle, AdminOptions, Shard};
 use mesher_actors::control::{Control, ControlError, ControlSettings, SERVICES_MAX};
 use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::{ShardPort, pair};
@@ -13,7 +13,9 @@ use mesher_actors::snapshot::stats::Board;
 use mesher_actors::tls::{Keeper, Tls};
 use tracing::{error, info, warn};
 
+use super::about;
 use super::drain::HandedOver;
+use super::memory::MemoryWatch;
 use super::settings::{DrainSettings, Settings, Upstreams};
 use super::signals::Signal;
 use super::sockets::Sockets;
@@ -39,6 +41,7 @@ pub struct Node {
     pub(super) renewals: (flume::Sender<Tls>, flume::Receiver<Tls>),
     admin: Option<AdminHandle>,
     pub(super) view: Arc<NodeView>,
+    pub(super) memory: MemoryWatch,
     driver: Driver,
     refusal: Option<Refusal>,
     ports: Vec<ShardPort>,
@@ -119,6 +122,7 @@ impl Node {
             renewals: flume::unbounded(),
             admin: None,
             view,
+            memory: MemoryWatch::default(),
             driver,
             refusal,
             ports,
@@ -133,6 +137,7 @@ impl Node {
             let handle = node.start_shard(index).map_err(StartError::Shard)?;
             node.shards.push(Some(handle));
         }
+        node.renew_memory_watch();
         Ok(node)
     }
 
@@ -165,7 +170,7 @@ impl Node {
         self.settings.drain.for_signal(signal)
     }
 
-    /// Starts shards again that die, until something happens that is to be decided.
+    /// Starts shards again that die, and watches the memory, until something happens that is to be decided.
     pub fn supervise(&mut self, signals: &flume::Receiver<Signal>) -> Happening {
         loop {
             let mut events = flume::Selector::new()
@@ -175,7 +180,12 @@ impl Node {
             if let Some(successor) = &self.successor {
                 events = events.recv(successor.answers(), |answer| answer.ok().map(Event::Successor));
             }
-            match events.wait() {
+            let event = match self.memory.due() {
+                Some(due) => events.wait_deadline(due).unwrap_or(Some(Event::MemoryDue)),
+                None => events.wait(),
+            };
+            match event {
+                Some(Event::MemoryDue) => self.watch_memory(),
                 Some(Event::ShardEnded(index)) => self.restart(index),
                 Some(Event::Signal(signal)) => return Happening::Signal(signal),
                 Some(Event::Certificates(tls)) => self.renew_certificates(tls),
@@ -266,7 +276,7 @@ impl Node {
                 polling: self.settings.polling,
             },
             port,
-            board: self.board.clone(),
+            board: self.board.of_shard(index),
             policies: self.settings.policies.clone(),
             seed: RandomState::new().hash_one(index),
         };
@@ -276,6 +286,7 @@ impl Node {
             // Nobody listens any more once the node is being dropped.
             let _ = ends.send(index);
         })?;
+        self.tell_of_memory(&handle);
         handle.tell(Command::Listen(listeners));
         let why = self.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
         self.view.set_shard(index, Shard { alive: true, driver: handle.driver().to_string(), why });
@@ -304,7 +315,7 @@ impl Node {
                 service: identity.name.to_string(),
                 version: identity.version.to_string(),
             },
-            build: Build { version: env!("CARGO_PKG_VERSION").into(), ..Build::default() },
+            build: about::build(),
             board: self.board.clone(),
             view: self.view.clone(),
             tls: self.settings.tls.admin(),
@@ -340,6 +351,7 @@ impl Node {
 
 enum Event {
     ShardEnded(usize),
+    MemoryDue,
     Signal(Signal),
     Certificates(Tls),
     Successor(Result<Prepared, NotReady>),

@@ -73,6 +73,9 @@ impl Node {
     fn apply(&mut self, fresh: Settings) {
         let fresh = self.settings.reloaded(fresh);
         let old = std::mem::replace(&mut self.settings, fresh);
+        if self.settings.memory_bytes_max != old.memory_bytes_max {
+            self.renew_memory_watch();
+        }
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
         self.watch_certificates_anew();
@@ -95,6 +98,7 @@ impl Settings {
                 service: self.policies.service.clone(),
                 ..fresh.policies
             },
+            memory_bytes_max: fresh.memory_bytes_max,
             drain: fresh.drain,
             upgrade_ready_within: fresh.upgrade_ready_within,
             checks: fresh.checks,

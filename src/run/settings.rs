@@ -78,6 +78,8 @@ pub struct Settings {
     pub polling: bool,
     /// How the data plane treats requests.
     pub policies: Policies,
+    /// Memory that the process may hold; zero for no limit, nothing for the control group's.
+    pub memory_bytes_max: Option<u64>,
     /// How to drain.
     pub drain: DrainSettings,
     /// How long a process that is to take over may need to get ready.
@@ -158,6 +160,7 @@ impl Settings {
                 .unwrap_or(DriverChoice::Auto),
             polling: config.boolean("net.polling", true, report),
             policies,
+            memory_bytes_max: memory_bytes_max(config, report),
             drain: drain(config, report),
             upgrade_ready_within: config.duration(
                 "mesher.upgrade.readySeconds",
@@ -293,6 +296,12 @@ fn configured_shards(config: &Config, report: &mut Report) -> Option<usize> {
     const KEY: &str = "mesher.shards";
     config.raw(KEY)?;
     usize::try_from(config.integer(KEY, 1..=256, 1, report)).ok()
+}
+
+fn memory_bytes_max(config: &Config, report: &mut Report) -> Option<u64> {
+    const KEY: &str = "mesher.limit.memoryBytes";
+    config.raw(KEY)?;
+    Some(config.integer(KEY, 0..=1 << 50, 0, report))
 }
 
 /// One shard carries what a service beside it can answer; a gateway takes what the machine offers, which the

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mesher_actors::admin::{ConfigState, Shard, View};
+use mesher_actors::memory::Memory;
 use mesher_actors::status::StatusBoard;
 use mesher_actors::tls::Expiry;
 use serde_json::json;
@@ -13,12 +14,18 @@ pub(super) struct NodeView {
     status: Arc<StatusBoard>,
     shards: Mutex<Vec<Shard>>,
     config: Mutex<ConfigState>,
+    memory: Mutex<Option<Memory>>,
 }
 
 impl NodeView {
     /// Nothing runs yet.
     pub(super) fn new(status: Arc<StatusBoard>) -> Arc<Self> {
-        Arc::new(Self { status, shards: Mutex::default(), config: Mutex::default() })
+        Arc::new(Self {
+            status,
+            shards: Mutex::default(),
+            config: Mutex::default(),
+            memory: Mutex::default(),
+        })
     }
 
     /// Puts down how a reload went.
@@ -29,6 +36,11 @@ impl NodeView {
         config.last_reload_ok = outcome.is_ok();
         config.error = outcome.err().unwrap_or_default();
         config.clone()
+    }
+
+    /// Puts down how much memory is in use.
+    pub(super) fn set_memory(&self, memory: Option<Memory>) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
     }
 
     /// Puts down how a shard runs, or that it does not.
@@ -57,6 +69,10 @@ impl View for NodeView {
 
     fn shards(&self) -> Vec<Shard> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn details(&self) -> serde_json::Value {

@@ -84,7 +84,9 @@ fn serve(accepted: Accepted, ingress: Rc<Ingress>, ctx: &Rc<Context>) {
 async fn next(listener: &Listener, ctx: &Context, pauses: &Cell<u32>) -> Accepted {
     loop {
         let connections_max = ctx.terms.borrow().settings().connections_max;
-        let why = if ctx.stats.downstream_open.value() >= connections_max {
+        let why = if ctx.drain.is_short_of_memory() {
+            "memory is short".to_owned()
+        } else if ctx.stats.downstream_open.value() >= connections_max {
             format!("{connections_max} connections are open (mesher.limit.connections)")
         } else {
             match listener.accepted().await {

@@ -1,12 +1,11 @@
 //! Applies snapshots of the control plane to a shard: the newest wins, and only what changed is touched.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::port::ShardPort;
-use mesher_actors::snapshot::stats::{Board, Direction, Labels, Series};
+use mesher_actors::snapshot::stats::{Direction, Labels, Series, ShardBoard};
 use mesher_actors::snapshot::{Service, Snapshot};
 
 use crate::balance::Balancer;
@@ -14,8 +13,8 @@ use crate::handler::{PoolId, Target};
 use crate::proxy::Context;
 
 /// Keeps a shard's directory in step with the control plane, until that ends.
-pub(super) async fn follow(port: ShardPort, board: Arc<Board>, ctx: Rc<Context>) {
-    let mut targets = Targets { board, ctx: ctx.clone(), series: HashMap::default() };
+pub(super) async fn follow(port: ShardPort, board: ShardBoard, ctx: Rc<Context>) {
+    let targets = Targets { board, ctx: ctx.clone() };
     let mut current = Arc::new(Snapshot::default());
     while let Ok(first) = port.snapshots.recv_async().await {
         let mut changed = first.changed.to_vec();
@@ -33,13 +32,12 @@ pub(super) async fn follow(port: ShardPort, board: Arc<Board>, ctx: Rc<Context>)
 
 /// Makes targets of services.
 struct Targets {
-    board: Arc<Board>,
+    board: ShardBoard,
     ctx: Rc<Context>,
-    series: HashMap<Labels, Arc<Series>>,
 }
 
 impl Targets {
-    fn apply(&mut self, snapshot: &Snapshot, changed: &[Arc<str>]) {
+    fn apply(&self, snapshot: &Snapshot, changed: &[Arc<str>]) {
         let ctx = self.ctx.clone();
         let mut directory = ctx.directory.borrow_mut();
         // A pool stays open while the new target uses it too, so the old ones are let go last.
@@ -59,7 +57,7 @@ impl Targets {
         replaced.into_iter().for_each(|pool| ctx.upstreams.release(pool));
     }
 
-    fn make(&mut self, service: &Arc<Service>, old: Option<&Target>) -> Rc<Target> {
+    fn make(&self, service: &Arc<Service>, old: Option<&Target>) -> Rc<Target> {
         let kept = old.filter(|old| old.service.strategy == service.strategy);
         let balancer = match kept {
             Some(old) => old.balancer.replace(Balancer::new(service.strategy, 0)),
@@ -73,20 +71,14 @@ impl Targets {
         })
     }
 
-    /// The series of a service lives as long as the shard: its numbers must not start again when the service's
-    /// endpoints change. Bounded by the board's bound on series.
-    fn series(&mut self, service: &Service) -> Arc<Series> {
-        let labels = Labels {
+    /// The series of a service outlives the target: its numbers must not start again when the service's endpoints
+    /// change.
+    fn series(&self, service: &Service) -> Arc<Series> {
+        self.board.series(Labels {
             direction: Direction::Outgoing,
             app: service.app.clone(),
             service: service.name.clone(),
             version: service.version.clone(),
-        };
-        if let Some(series) = self.series.get(&labels) {
-            return series.clone();
-        }
-        let series = self.board.series(labels.clone());
-        self.series.insert(labels, series.clone());
-        series
+        })
     }
 }

@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use mesher_actors::snapshot::Protocol;
 use mesher_actors::snapshot::port::ShardPort;
-use mesher_actors::snapshot::stats::{Board, Direction, ShardStats};
+use mesher_actors::snapshot::stats::{Direction, ShardBoard, ShardStats};
 
 use super::siblings::{Handed, Sibling, Siblings};
 use super::{accept, snapshots};
@@ -42,7 +42,7 @@ pub struct ShardSpec {
     /// Snapshots in, lookups out.
     pub port: ShardPort,
     /// Where its numbers go.
-    pub board: Arc<Board>,
+    pub board: ShardBoard,
     /// How to treat requests.
     pub policies: Policies,
     /// Seed of its random numbers.
@@ -52,7 +52,7 @@ pub struct ShardSpec {
 /// What a shard can be told.
 ///
 /// ```text
-///   started --Listen--> accepting --Drain(Closing) | Unlisten--> not accepting        Apply: at any time
+///   started --Listen--> accepting --Drain(Closing) | Unlisten--> not accepting        the others: at any time
 /// ```
 #[derive(Debug)]
 pub enum Command {
@@ -64,10 +64,15 @@ pub enum Command {
     Apply(Box<Policies>),
     /// These are all shards now, this one among them.
     Siblings(Arc<[Sibling]>),
+    /// Memory is short, or is no longer.
+    ShortOfMemory(bool),
     /// Go on to this phase of the shutdown.
     Drain(Phase),
     /// End now, whatever is in flight.
     Cut,
+    /// Panic, as by a bug.
+    #[cfg(test)]
+    Die,
 }
 
 /// A running shard, as seen from the outside.
@@ -103,6 +108,13 @@ impl Handle {
         self.sibling.clone()
     }
 
+    /// What has the shard panic, as by a bug.
+    #[cfg(test)]
+    pub(crate) fn deadly(&self) -> impl Fn() + Send + use<> {
+        let commands = self.commands.clone();
+        move || commands.send(Command::Die).unwrap_or_default()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -118,13 +130,13 @@ impl Handle {
 /// If the thread or its event loop cannot be made.
 pub fn start(spec: ShardSpec, ended: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
     let ShardSpec { options, port, board, policies, seed } = spec;
-    let stats = board.shard();
+    let stats = board.stats().clone();
     let (commands, inbox) = flume::bounded(COMMANDS_MAX);
-    let for_shard = stats.clone();
     let (sibling, handed) = Sibling::new(stats.clone());
     let thread = net::spawn_shard(options, move || async move {
         let _ended = OnDrop(Some(ended));
-        let ctx = policies.into_context(port.clone(), &board, for_shard, seed);
+        net::report_to(board.stats().clone());
+        let ctx = policies.into_context(port.clone(), &board, seed);
         net::spawn(snapshots::follow(port, board, ctx.clone()));
         net::spawn(accept::take_over(handed.clone(), ctx.clone()));
         work(&inbox, &handed, &ctx).await;
@@ -163,7 +175,10 @@ async fn work(inbox: &flume::Receiver<Command>, handed: &flume::Receiver<Handed>
             Command::Unlisten => closers.clear(),
             Command::Apply(policies) => ctx.apply(*policies),
             Command::Siblings(all) => siblings.set(all),
+            Command::ShortOfMemory(is_short) => ctx.set_short_of_memory(is_short),
             Command::Cut => return,
+            #[cfg(test)]
+            Command::Die => panic!("killed by a test"),
             Command::Drain(phase) => {
                 ctx.drain.advance(phase);
                 if phase == Phase::Closing {

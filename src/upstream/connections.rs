@@ -142,6 +142,11 @@ impl Upstreams {
         }
     }
 
+    /// Closes all idle connections.
+    pub fn let_go(&self) {
+        self.pools.borrow_mut().let_go();
+    }
+
     /// A kept connection that, as far as is known, is still alive and has been sent nothing that nobody asked for. What
     /// came since the last turn is not known yet; a connection that was put back since then is asked for it, or what an
     /// origin sends right behind a response (the body of one that must have none) would be taken for the next one.

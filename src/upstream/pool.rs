@@ -150,6 +150,14 @@ impl<K: Eq + Hash + Clone, C> Pools<K, C> {
         }
     }
 
+    /// Drops every idle connection.
+    pub fn let_go(&mut self) {
+        for pool in &mut self.slots {
+            pool.idle = Vec::new();
+        }
+        self.idle = 0;
+    }
+
     fn find(slots: &mut [Pool<K, C>], id: PoolId) -> Option<&mut Pool<K, C>> {
         slots.get_mut(id.slot as usize).filter(|pool| pool.generation == id.generation)
     }
@@ -234,6 +242,17 @@ mod tests {
         pools.put(id, 9, now);
         assert_eq!(other.slot, id.slot);
         assert_eq!(pools.take(other, now, |_, _| true), None);
+    }
+
+    #[test]
+    fn all_are_let_go_at_once_and_the_pools_stay() {
+        let (mut pools, now) = (pools(8), Instant::now());
+        let id = pools.acquire(address(1));
+        pools.put(id, 1, now);
+        pools.let_go();
+        assert_eq!((pools.idle(), pools.take(id, now, |_, _| true)), (0, None));
+        pools.put(id, 2, now);
+        assert_eq!(pools.take(id, now, |_, _| true), Some(2));
     }
 
     #[test]

@@ -9,8 +9,14 @@ use hdrhistogram::Histogram;
 
 #[path = "../../benches/capacity/report/axis.rs"]
 mod axis;
+#[path = "../../benches/capacity/load/http2/fields.rs"]
+mod fields;
+#[path = "../../benches/capacity/load/http2/frame.rs"]
+mod frame;
 #[path = "../../benches/capacity/report/hgrm.rs"]
 mod hgrm;
+#[path = "../../benches/capacity/load/http2/link.rs"]
+mod link;
 #[path = "../../benches/capacity/load/response.rs"]
 mod response;
 #[path = "../../benches/capacity/load/schedule.rs"]
@@ -21,6 +27,9 @@ mod statistics;
 mod svg;
 
 use axis::{Axis, Scale};
+use fields::{Encoder, Field};
+use frame::{Frames, Kind};
+use link::Link;
 use response::Response;
 use schedule::Schedule;
 
@@ -88,6 +97,125 @@ fn a_response_that_is_not_what_was_asked_for_is_refused() {
     );
     assert_eq!(refused(&[ANSWER, b"HT"].concat()), "2 bytes after the end of the response");
     assert!(refused(&[b'x'; 20_000]).contains("head of more than"), "an endless head");
+}
+
+/// Kind, flags, stream and payload.
+type Found = (Kind, u8, u32, Vec<u8>);
+
+/// The frames that end in this piece of a connection.
+fn found(frames: &mut Frames, piece: &[u8]) -> Result<Vec<Found>, String> {
+    let mut found = Vec::new();
+    frames.take(piece, |frame| {
+        found.push((frame.kind, frame.flags, frame.stream, frame.payload.to_vec()));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+#[test]
+fn frames_are_found_however_they_are_cut() {
+    let mut bytes = Vec::new();
+    frame::write(&mut bytes, Kind::Settings, frame::ACK, 0, &[]);
+    frame::write_with(&mut bytes, Kind::Headers, frame::END_HEADERS, 3, |out| out.push(0x88));
+    frame::write(&mut bytes, Kind::Data, frame::END_STREAM, 3, b"hello");
+    let whole = found(&mut Frames::default(), &bytes).unwrap();
+    assert_eq!(whole[1], (Kind::Headers, frame::END_HEADERS, 3, vec![0x88]));
+    assert_eq!(whole[2], (Kind::Data, frame::END_STREAM, 3, b"hello".to_vec()));
+    for first in 0..bytes.len() {
+        for second in first..bytes.len() {
+            let mut frames = Frames::default();
+            let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            let parts = pieces.map(|piece| found(&mut frames, piece).unwrap());
+            assert_eq!(parts.concat(), whole, "cut at {first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_refused_at_its_header() {
+    let refused = found(&mut Frames::default(), &[0, 0x40, 1, 0, 0, 0, 0, 0, 1]).unwrap_err();
+    assert_eq!(refused, "a frame of 16385 bytes where 16384 are allowed");
+}
+
+#[test]
+fn a_field_is_sent_whole_once_and_as_one_byte_from_then_on() {
+    let fields = [
+        Field::kept(":method", "GET"),
+        Field::passing(":path", "/sample/path"),
+        Field::kept("custom-key", "custom-header"),
+        Field::kept("te", "trailers"),
+        Field::passing("content-length", "128"),
+    ];
+    let mut encoder = Encoder::new(fields.into());
+    let mut block = |places: std::ops::Range<usize>| {
+        let mut out = Vec::new();
+        encoder.block(&mut out, places);
+        out
+    };
+    // The examples of RFC 7541, appendix C.2.
+    let path = b"\x04\x0c/sample/path";
+    let custom = b"\x40\x0acustom-key\x0dcustom-header";
+    assert_eq!(block(0..3), [&b"\x82"[..], path, custom].concat());
+    assert_eq!(block(0..3), [&b"\x82"[..], path, b"\xbe"].concat());
+    assert_eq!(block(3..5), b"\x40\x02te\x08trailers\x0f\x0d\x03128");
+    assert_eq!(block(2..4), b"\xbf\xbe", "the newest entry has the lowest number");
+}
+
+#[test]
+fn an_answer_with_200_is_known_by_its_first_bytes() {
+    for block in [&b"\x88"[..], b"\x88\xbe", b"\x20\x88", b"\x3f\xe1\x1f\x88", b"\x20\x3f\x01\x88"] {
+        assert!(fields::begins_with_200(block), "{block:x?}");
+    }
+    for block in [&b""[..], b"\x8d", b"\xbe\x88", b"\x20", b"\x3f\xe1", b"\x08\x03503"] {
+        assert!(!fields::begins_with_200(block), "{block:x?}");
+    }
+}
+
+/// What one end of a connection sends in reply to a frame.
+fn reply(link: &mut Link, kind: Kind, payload: &[u8]) -> Result<Vec<Found>, String> {
+    link.out.clear();
+    link.control(&frame::Frame { kind, flags: 0, stream: 0, payload })?;
+    found(&mut Frames::default(), &link.out)
+}
+
+#[test]
+fn both_ends_acknowledge_settings_and_pings() {
+    for mut link in [Link::client(), Link::server()] {
+        assert_eq!(reply(&mut link, Kind::Settings, &[]), Ok(vec![(Kind::Settings, frame::ACK, 0, vec![])]));
+        let ping = vec![(Kind::Ping, frame::ACK, 0, b"12345678".to_vec())];
+        assert_eq!(reply(&mut link, Kind::Ping, b"12345678"), Ok(ping));
+        assert_eq!(reply(&mut link, Kind::Other, b"?"), Ok(vec![]));
+    }
+}
+
+#[test]
+fn settings_under_which_the_load_cannot_work_are_named() {
+    let mut link = Link::client();
+    assert!(reply(&mut link, Kind::Settings, &[0, 1, 0, 0, 0, 0]).unwrap_err().contains("table of 0 bytes"));
+    assert!(reply(&mut link, Kind::Settings, &[0, 4, 0, 0, 0, 9]).unwrap_err().contains("only 9 bytes"));
+    assert!(reply(&mut link, Kind::Settings, &[0, 3, 0, 0, 0, 7]).is_ok() && link.streams_max == 7);
+}
+
+#[test]
+fn bodies_stay_within_the_window_of_the_connection() {
+    let mut link = Link::server();
+    let send = |link: &mut Link| link.data(0, 1, &[0; 13_107]);
+    assert!((0..5).all(|_| send(&mut link).is_ok()), "65,535 bytes may be sent at first");
+    assert!(send(&mut link).is_err());
+    let mut link = Link::server();
+    reply(&mut link, Kind::WindowUpdate, &13_107_u32.to_be_bytes()).unwrap();
+    assert!((0..6).all(|_| send(&mut link).is_ok()) && send(&mut link).is_err());
+}
+
+#[test]
+fn the_other_side_is_given_window_before_it_runs_out() {
+    let mut link = Link::client();
+    link.out.clear();
+    (0..512).for_each(|_| link.received(1 << 20));
+    assert!(link.out.is_empty(), "half of the window is left");
+    link.received(1);
+    let update = (Kind::WindowUpdate, 0, 0, ((512_u32 << 20) + 1).to_be_bytes().to_vec());
+    assert_eq!(found(&mut Frames::default(), &link.out), Ok(vec![update]));
 }
 
 #[test]

@@ -95,7 +95,18 @@ fn the_version_names_the_driver_that_this_machine_allows() {
     let (status, json) = run(&["version", "--format", "json"], dir);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((status, &json["version"]), (0, &env!("CARGO_PKG_VERSION").into()));
+    // Empty where the sources are no repository; never a guess.
+    let commit = json["commit"].as_str().unwrap();
+    let digits = commit.strip_suffix("-dirty").unwrap_or(commit);
+    assert!(digits.len() == 12 || commit.is_empty(), "{commit}");
+    assert!(digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+    let built = json["built"].as_str().unwrap();
+    assert!(built.len() == 20 && built.ends_with('Z'), "{built}");
     ends(&run(&["--version"], dir), 0, &[env!("CARGO_PKG_VERSION")]);
+    for ignored in [&["demo", "--config", "x"][..], &["--shards", "2", "version"]] {
+        assert_eq!(run(ignored, dir).0, 2, "{ignored:?}");
+    }
+    assert!(!run(&["demo", "--help"], dir).1.contains("--config"));
     ends(&run(&["--help"], dir), 0, &["--service-ports", "SERVICE_PORTS", "Exit codes", "mesher demo"]);
 }
 
@@ -259,12 +270,12 @@ fn what_upstream_knows_and_mesher_does_not_serve_is_one_warning_and_the_rest_run
             "servicecomb.handler.chain.Consumer.outgoing",
             "router,bizkeeper-consumer,loadbalance,transport",
         )
-        .set("chassis.yaml", "servicecomb.protocols.grpc.listenAddress", "127.0.0.1:40101")
+        .set("chassis.yaml", "servicecomb.protocols.dubbo.listenAddress", "127.0.0.1:20201")
         .set("mesher.yaml", "pprof.enable", true);
     let mesher = Start::new(conf).ready();
     assert_eq!(mesher.connect().get("orders", "http://orders/").text(), "ok");
     let output = mesher.output();
-    for name in ["`bizkeeper-consumer`", "`servicecomb.protocols.grpc.listenAddress`", "`pprof.enable`"] {
+    for name in ["`bizkeeper-consumer`", "`servicecomb.protocols.dubbo.listenAddress`", "`pprof.enable`"] {
         let named: Vec<_> = output.lines().filter(|line| line.contains(name)).collect();
         assert!(named.len() == 1 && named[0].contains(" WARN "), "{name}: {named:#?}");
     }

@@ -124,6 +124,23 @@ fn a_body_that_a_response_must_not_have_is_given_to_nobody_even_if_it_comes_late
 }
 
 #[test]
+fn a_response_in_single_bytes_is_one_response() {
+    let drop_by_drop = |mut stream: &TcpStream, _: &Request| {
+        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    3\r\none\r\n3\r\ntwo\r\n0\r\nT: x\r\n\r\n";
+        let _ = stream.set_nodelay(true);
+        text.bytes().all(|byte| stream.write_all(&[byte]).is_ok())
+    };
+    let bench = Bench::of("drops", drop_by_drop);
+    let mut client = bench.mesher.connect();
+    client.send("GET /fault HTTP/1.1\r\nHost: drops\r\n\r\n");
+    assert_eq!(client.read_response().status, 100);
+    let response = client.read_response();
+    assert_eq!((response.text(), response.trailers.len()), ("onetwo", 1));
+    bench.canaries("drops", Some(client)).unwrap();
+}
+
+#[test]
 fn an_early_refusal_reaches_a_client_that_is_still_sending() {
     // The first fits into the buffers of the kernel, the second into none.
     const SIZES: [usize; 2] = [3 << 20, 64 << 20];

@@ -21,6 +21,19 @@ const ROOMS: [(&str, &[&str]); 9] = [
 const CRATES: [(&str, &[&str]); 4] =
     [("glommio", &["net"]), ("rustix", &["net"]), ("rustls", &["net"]), ("clap", &["cmd"])];
 
+/// What several threads write to. Shards share nothing of the kind on the path of a request: they take turns with no one.
+const SHARED: [&str; 6] = ["Atomic", "Mutex", "RwLock", "Condvar", "fetch_", "compare_exchange"];
+/// Where a shard, or whoever starts it, meets another thread all the same.
+const MEETINGS: [(&str, &str); 2] = [
+    (
+        "net/wake.rs",
+        "another thread wakes a task: a snapshot is published, a command given, a name looked up",
+    ),
+    ("net/thread.rs", "a shard is started"),
+];
+/// Rooms of the control side; what they share is not on the path of a request.
+const BESIDE: [&str; 2] = ["run", "cmd"];
+
 /// Rooms that see the whole control plane; the others see its snapshots only.
 const SEE_CONTROL: [&str; 2] = ["run", "cmd"];
 
@@ -117,7 +130,11 @@ fn every_import_points_down() {
         let first = relative.iter().next().unwrap().to_string_lossy();
         let room = first.trim_end_matches(".rs");
         if !ROOMS.iter().any(|(name, _)| *name == room) {
-            assert!(matches!(room, "lib" | "main"), "{}: no such room in the table", relative.display());
+            assert!(
+                matches!(room, "lib" | "main" | "build"),
+                "{}: no such room in the table",
+                relative.display()
+            );
             continue;
         }
         seen += 1;
@@ -142,4 +159,57 @@ fn a_forbidden_import_is_found_in_every_form() {
         assert_eq!(forbidden("handler", code).len(), 1, "{code}");
     }
     assert!(forbidden("handler", "use crate::{codec::Limits, balance::Tried};").is_empty());
+}
+
+/// What of [`SHARED`] the code of a file names.
+fn shared(code: &str) -> Vec<&'static str> {
+    SHARED.into_iter().filter(|word| code.contains(word)).collect()
+}
+
+#[test]
+fn no_request_writes_to_memory_that_shards_share() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut wrong = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let is_beside = BESIDE.iter().any(|room| relative.starts_with(&format!("{room}/")));
+        if is_beside || relative.contains("/tests/") || MEETINGS.iter().any(|(known, _)| *known == relative) {
+            continue;
+        }
+        let found = shared(&code(&fs::read_to_string(&file).unwrap()));
+        if !found.is_empty() {
+            wrong.push(format!("{relative} names {found:?}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "shards share nothing; use cells, or say in the table why not\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_counter_is_written_by_a_load_and_a_store() {
+    let stats = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/snapshot/stats.rs");
+    let stats = code(&fs::read_to_string(stats).unwrap());
+    // Everything before it is on the path of a request; a lock is for meeting a service for the first time.
+    let (path, board) = stats.split_once("pub struct Board").unwrap();
+    let words = ["fetch_", "compare_exchange", "swap(", ".lock()"];
+    let found: Vec<_> = words.iter().filter(|word| path.contains(**word)).collect();
+    assert!(found.is_empty(), "{found:?}: each counter has one writer, which needs none of it");
+    assert!(
+        board.contains("lock(") && path.contains("Ordering::Relaxed"),
+        "the file has changed; look again"
+    );
+}
+
+#[test]
+fn shared_memory_is_found_in_code_and_not_in_words_about_it() {
+    assert_eq!(shared("use std::sync::Mutex; x.fetch_add(1)"), ["Mutex", "fetch_"]);
+    assert!(
+        shared(&code("// An AtomicBool would do.\nfn f() {}\n#[cfg(test)]\nmod tests { AtomicU64 }"))
+            .is_empty()
+    );
 }

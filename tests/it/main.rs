@@ -15,6 +15,7 @@ mod grpc; // gRPC through sidecars, with the libraries people use
 mod h2_bridge; // HTTP/2 on either side: bodies, cancellation, repetition, tunnels, shutdown
 mod http; // HTTP/1.1 through the calling sidecar
 mod layers; // which room may name which
+mod memory; // short of memory: load is shed, and taken on again
 mod pair; // sidecars that call each other, instances that come and go
 mod probes; // public cases against the whole
 mod provider; // what other sidecars send to the local service

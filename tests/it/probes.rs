@@ -46,6 +46,7 @@ const LOST: &[(&str, Verdict, &str)] = &[
         "blanks around a value are grammar (RFC 9110 5.5) and are not sent on",
     ),
     ("SMUG-CL-EXTRA-LEADING-SP", Verdict::Warn, "the same"),
+    ("MAL-H2-PREFACE", Verdict::Fail, "HTTP/2 is spoken on the same port: the preface is answered as such"),
     ("MAL-CL-TAB-BEFORE-VALUE", Verdict::Warn, "the same"),
 ];
 

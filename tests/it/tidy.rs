@@ -31,7 +31,7 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 8] = [
+const PARSERS: [(&str, &str); 14] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
     ("src/codec/grpc.rs", "grpc_timeout"),
     ("src/codec/request.rs", "request_head"),
@@ -40,6 +40,12 @@ const PARSERS: [(&str, &str); 8] = [
     ("src/codec/trailers.rs", "chunked_body"),
     ("src/codec/body.rs", "split_invariance"),
     ("src/codec/response.rs", "response_sequence"),
+    ("src/proxy/forward.rs", "whole_connection"),
+    ("actors/src/registry/servicecenter/wire/find.rs", "servicecenter_answers"),
+    ("actors/src/registry/servicecenter/wire/frame.rs", "servicecenter_answers"),
+    ("actors/src/registry/file/format.rs", "registry_file"),
+    ("actors/src/config/yaml.rs", "config_file"),
+    ("actors/src/config/flatten.rs", "config_file"),
 ];
 
 /// Files of the repository, relative to its root.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use super::exposition::{Exposition, Kind, Label};
 use super::process::Process;
 use super::view::{ConfigState, Identity};
+use crate::memory::{Memory, Pressure};
 use crate::snapshot::Failure;
+use crate::snapshot::handshakes::{Handshakes, TlsFailure};
 use crate::snapshot::stats::{
-    Board, CLASSES, Counter, GRPC_STATUSES, Handshakes, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
-    TlsFailure,
+    Board, CLASSES, Counter, GRPC_STATUSES, LATENCY_BOUNDS, Outcomes, Series, ShardStats,
 };
 use crate::tls::Expiry;
 
@@ -31,6 +32,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) config: ConfigState,
     /// Certificates by file.
     pub(super) certificates: Vec<Expiry>,
+    /// The memory of the process, if it is watched.
+    pub(super) memory: Option<Memory>,
     /// The process as the kernel sees it.
     pub(super) process: Process,
 }
@@ -41,10 +44,14 @@ pub(super) fn render(board: &Board, around: &Surroundings<'_>) -> String {
     let all = board.all_series();
     services(&mut text, &all, around);
     series(&mut text, &all);
+    let help =
+        "Times a service got no series of its own, since there are too many: it is counted as __overflow__.";
+    text.single("mesher_series_refused_total", Kind::Counter, help, board.series_refused());
     shards(&mut text, &board.shards());
     build(&mut text, around);
     config(&mut text, &around.config);
     certificates(&mut text, &around.certificates);
+    memory(&mut text, around.memory.as_ref());
     process(&mut text, &around.process);
     text.finish()
 }
@@ -196,8 +203,10 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let help = "TLS handshakes with clients that are under way.";
     text.single("mesher_tls_handshakes_in_flight", G, help, sum(|s| &s.handshakes_in_flight));
     text.single("mesher_panics_total", C, "Connection tasks that panicked.", sum(|s| &s.panics));
-    let help = "Times accepting paused for lack of file descriptors.";
+    let help = "Times accepting paused: too many connections, too few file descriptors, or memory short.";
     text.single("mesher_accept_pauses_total", C, help, sum(|s| &s.accept_pauses));
+    let help = "Times a shard died and was started again.";
+    text.single("mesher_shard_restarts_total", C, help, sum(|s| &s.restarts));
     let help = "Turns of a shard's event loop; stands still when the shard is stuck or idle.";
     each(text, shards, ("mesher_shard_turns_total", C, help), |s| &s.turns);
     let help = "Connections of clients that a shard has open now.";
@@ -263,6 +272,16 @@ fn certificates(text: &mut Exposition, certificates: &[Expiry]) {
     for Expiry { file, not_after_s } in certificates {
         family.sample(&[("file", &file.to_string_lossy())], not_after_s);
     }
+}
+
+fn memory(text: &mut Exposition, memory: Option<&Memory>) {
+    use Kind::{Counter as C, Gauge as G};
+    let Some(memory) = memory else { return };
+    text.single("mesher_memory_limit_bytes", G, "Memory that mesher may hold.", memory.limit_bytes);
+    text.single("mesher_memory_used_bytes", G, "Memory that mesher holds of it.", memory.used_bytes);
+    let help = "1 while memory is short: new requests are answered 503.";
+    text.single("mesher_memory_short", G, help, u64::from(memory.pressure == Pressure::High));
+    text.single("mesher_memory_shortages_total", C, "Times memory became short.", memory.shortages);
 }
 
 fn process(text: &mut Exposition, process: &Process) {

@@ -9,6 +9,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::view::{Build, ConfigState, Identity, Shard, View};
 use super::{exposition, metrics, process};
+use crate::memory::Memory;
 use crate::snapshot::stats::Board;
 
 /// Everything the pages tell of.
@@ -96,6 +97,7 @@ impl Site {
             started: self.started,
             config: self.view.config(),
             certificates: self.view.certificates(),
+            memory: self.view.memory(),
             process: process::look(),
         };
         let body = metrics::render(&self.board, &around);
@@ -120,6 +122,7 @@ impl Site {
             driver: driver(&shards),
             shards: shards.iter().enumerate().map(|(shard, state)| Numbered { shard, state }).collect(),
             config: self.view.config(),
+            memory: self.view.memory(),
             details: self.view.details(),
             reasons: &reasons,
         };
@@ -222,6 +225,8 @@ struct Verbose<'a> {
     driver: String,
     shards: Vec<Numbered<'a>>,
     config: ConfigState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Memory>,
     details: serde_json::Value,
 }
 

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use crate::memory::resident_bytes;
+
 /// Clock ticks of `/proc` in a second. The kernel's ABI fixes it for every architecture that mesher is built for,
 /// whatever the kernel's own rate.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -51,11 +53,6 @@ fn boot_seconds(stat: &str) -> Option<f64> {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// The soft limit; none if unlimited.
 fn max_fds(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -76,10 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_memory_are_read_from_their_lines() {
+    fn limits_and_the_boot_are_read_from_their_lines() {
         assert_eq!(max_fds("Limit  Soft\nMax open files            1024      524288  files \n"), Some(1024));
         assert_eq!(max_fds("Max open files            unlimited unlimited files\n"), None);
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    9000 kB\n"), Some(9_216_000));
         assert_eq!(boot_seconds("cpu 1\nbtime 1700000000\n"), Some(1_700_000_000.0));
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::memory::{Bound, Memory, Pressure};
 use crate::snapshot::Failure;
 use crate::snapshot::stats::{Board, Direction, Labels, SERIES_MAX};
 use crate::tls::Expiry;
@@ -36,6 +37,17 @@ impl View for Mesher {
 
     fn certificates(&self) -> Vec<Expiry> {
         vec![Expiry { file: "conf/me.crt".into(), not_after_s: 2_000_000_000 }]
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        let memory = Memory {
+            limit_bytes: 100,
+            used_bytes: 95,
+            bound: Bound::ControlGroup,
+            pressure: Pressure::High,
+            shortages: 3,
+        };
+        Some(memory)
     }
 
     fn details(&self) -> Value {
@@ -182,6 +194,10 @@ fn verbose_readiness_tells_each_shards_driver_and_why() {
         assert_eq!(body["details"]["registry"]["type"], json!("file"));
         let config = json!({ "generation": 2, "reloads": 3, "last_reload_ok": false, "error": "line 1" });
         assert_eq!(body["config"], config);
+        let memory = json!({
+            "limit_bytes": 100, "used_bytes": 95, "bound": "control_group", "pressure": "high", "shortages": 3
+        });
+        assert_eq!(body["memory"], memory);
     }
 }
 
@@ -250,8 +266,9 @@ fn a_request_with_a_body_is_refused_and_its_connection_closed() {
 #[test]
 fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
     let fixture = Fixture::new();
-    for requests in [1, 2] {
-        let series = fixture.board.series(labels(Direction::Outgoing, "RESTServer", "0.0.1"));
+    for (index, requests) in [1, 2].into_iter().enumerate() {
+        let board = fixture.board.of_shard(index);
+        let series = board.series(labels(Direction::Outgoing, "RESTServer", "0.0.1"));
         for _ in 0..requests {
             series.record(200, None, Duration::from_millis(2));
             series.record(304, None, Duration::from_millis(2));
@@ -260,7 +277,7 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
         }
         series.record(0, Some(Failure::ClientGone), Duration::ZERO);
         series.retries.add(5);
-        let shard = fixture.board.shard();
+        let shard = board.stats();
         shard.downstream_open.add(10 * requests);
         shard.upstream_open.add(1);
         shard.turns.add(100 * requests);
@@ -300,6 +317,8 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
     assert_eq!(value(r#"mesher_connections{side="upstream"}"#), 2.0);
     assert_eq!(value(r#"mesher_shard_turns_total{shard="1"}"#), 200.0);
     assert_eq!(value(r#"mesher_build_info{version="0.1.0",driver="uring"}"#), 1.0);
+    assert_eq!((value("mesher_memory_limit_bytes"), value("mesher_memory_used_bytes")), (100.0, 95.0));
+    assert_eq!((value("mesher_memory_short"), value("mesher_memory_shortages_total")), (1.0, 3.0));
     assert_eq!(value("mesher_config_reloads_total"), 3.0);
     assert_eq!(value(r#"mesher_tls_certificate_not_after_seconds{file="conf/me.crt"}"#), 2e9);
     assert_eq!(value("mesher_config_last_reload_successful"), 0.0);
@@ -312,6 +331,8 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
         "mesher_upstream_reused_total",
         "mesher_panics_total",
         "mesher_accept_pauses_total",
+        "mesher_shard_restarts_total",
+        "mesher_series_refused_total",
     ] {
         assert_eq!(value(single), 0.0, "{single}");
     }
@@ -326,7 +347,7 @@ fn metrics_of_services_with_odd_names_are_well_formed() {
     let fixture = Fixture::new();
     for name in ["", "a\"b", "a\\", "a\nb 1", "{}=,", "größe", "\u{202e}x", "__overflow__"] {
         for direction in [Direction::Incoming, Direction::Outgoing] {
-            fixture.board.series(labels(direction, name, name)).record(200, None, Duration::ZERO);
+            fixture.board.of_shard(0).series(labels(direction, name, name)).record(200, None, Duration::ZERO);
         }
     }
     for path in ["/metrics", "/v1/mesher/metrics"] {
@@ -438,8 +459,9 @@ fn stopping_closes_the_listener_and_idle_connections() {
 #[test]
 fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
     let fixture = Fixture::new();
+    let board = fixture.board.of_shard(0);
     for index in 0..SERIES_MAX {
-        let _ = fixture.board.series(labels(Direction::Outgoing, &format!("service-{index}"), "0.0.1"));
+        let _ = board.series(labels(Direction::Outgoing, &format!("service-{index}"), "0.0.1"));
     }
     let mut deaf = connect(fixture.admin.addr());
     deaf.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::memory::Memory;
 use crate::tls::Expiry;
 
 /// The rest of mesher, as the admin sees it. Asked for each request on the admin's thread: answers from memory, at
@@ -19,6 +20,9 @@ pub trait View: Send + Sync + 'static {
 
     /// The shards, by index.
     fn shards(&self) -> Vec<Shard>;
+
+    /// The memory of the process; none while it is not watched.
+    fn memory(&self) -> Option<Memory>;
 
     /// Everything else a person who looks for a fault may want to see (`/ready?verbose`). No secrets.
     fn details(&self) -> serde_json::Value;

@@ -115,7 +115,10 @@ impl Balancer {
         if changed {
             let ServiceStatus { version, endpoints, left_out, absent, .. } = new;
             match absent {
-                None => info!(service = %self.name, %version, ?endpoints, %left_out, "service changed"),
+                None => {
+                    let endpoints = endpoints.join(", ");
+                    info!(service = %self.name, %version, endpoints, %left_out, "service changed");
+                }
                 // Anybody can ask for any name, so this must not fill a log.
                 Some(why) => debug!(service = %self.name, %why, "service cannot be resolved"),
             }

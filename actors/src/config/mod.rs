@@ -14,6 +14,7 @@ mod check;
 mod environment;
 mod expand;
 mod flatten;
+pub mod fuzzing;
 mod handlers;
 mod keys;
 mod layers;

@@ -183,6 +183,7 @@ pub(super) const KEYS: &[Known] = &[
     served("mesher.limit.requests", Integer(1, 10_000_000), "10000"),
     served("mesher.limit.connections", Integer(1, 10_000_000), "10000"),
     served("mesher.limit.requestLineBytes", Integer(64, 65_536), "8192"),
+    served("mesher.limit.memoryBytes", Integer(0, 1 << 50), ""),
     served("mesher.limit.headBytes", Integer(1024, 1_048_576), "65536"),
     served("mesher.limit.headers", Integer(8, 4096), "128"),
     served("net.driver", OneOf(&["auto", "uring", "epoll"]), "auto"),

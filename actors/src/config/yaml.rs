@@ -133,7 +133,7 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
             Ok((event, span)) => builder.event(event, mark(span)),
             Err(error) => {
                 let at = *error.marker();
-                Err(Fault::new(mark(Span::empty(at)), error.info().to_owned()))
+                Err(Fault::new(within(text, mark(Span::empty(at))), error.info().to_owned()))
             }
         };
         if let Err(fault) = outcome {
@@ -154,6 +154,17 @@ fn mark(span: Span) -> Mark {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let length = span.end.index().saturating_sub(span.start.index());
     Mark { line: narrow(span.start.line()), column: narrow(span.start.col() + 1), length: narrow(length) }
+}
+
+/// Something missing at the end of a text stands behind its last line for the parser; for people it stands in it.
+fn within(text: &str, mark: Mark) -> Mark {
+    let breaks = text.matches(['\r', '\n']).count().saturating_sub(text.matches("\r\n").count());
+    let last = u32::try_from(breaks + 1).unwrap_or(u32::MAX);
+    if mark.line <= last {
+        return mark;
+    }
+    let line = text.rsplit(['\r', '\n']).next().unwrap_or_default();
+    Mark { line: last, column: u32::try_from(line.chars().count() + 1).unwrap_or(u32::MAX), length: 0 }
 }
 
 /// Builds the tree from events without recursion, so that no input can exhaust the stack.

@@ -304,7 +304,7 @@ fn a_registry_that_cannot_be_reached_is_named_in_the_resolution() {
             life.tell(Event::Reachable(Err("connection refused".to_owned())));
             world.ask("orders");
             let why = absent(&*world.snapshot().await, "orders");
-            assert_eq!(&*why, "the registry cannot be reached: connection refused");
+            assert_eq!(&*why, "no answer from the registry: connection refused");
             let reasons = world.status.readiness();
             assert!(reasons[0].ends_with("nothing is kept on disk: connection refused"), "{reasons:?}");
             // When it is there again the answer comes without another lookup.
@@ -384,7 +384,7 @@ fn a_burst_of_changes_is_on_disk_a_moment_later() {
 #[test]
 fn services_that_are_no_longer_called_are_forgotten() {
     let board = Board::new();
-    let series = board.series(crate::snapshot::stats::Labels {
+    let series = board.of_shard(0).series(crate::snapshot::stats::Labels {
         direction: crate::snapshot::stats::Direction::Outgoing,
         app: "default".into(),
         service: "busy".into(),

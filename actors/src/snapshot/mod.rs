@@ -11,6 +11,7 @@
 //!   Balancing strategies choose among them and never filter again.
 
 pub mod failure;
+pub mod handshakes;
 pub mod port;
 pub mod stats;
 pub mod tls;

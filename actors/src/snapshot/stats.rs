@@ -1,17 +1,22 @@
 //! Numbers that shards count and the admin reads: no lock and no atomic read-modify-write on the request path.
 //!
 //! Each [`Counter`] has exactly one writer, the shard it belongs to, so an increment is a plain load and store;
-//! readers see a value that is at most a moment old. A shard makes its [`Series`] through [`Board::series`] the
+//! readers see a value that is at most a moment old. A shard makes its [`Series`] through [`ShardBoard::series`] the
 //! first time it meets a service (a lock, once) and keeps the `Arc`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Failure;
+use super::handshakes::Handshakes;
 
-/// Series beyond this many go to one overflow series: a bound against label explosion in a metrics store.
+/// Series of all shards together: a bound against label explosion in a metrics store. Requests to what comes beyond it
+/// are counted all the same, under the service [`OVERFLOW`] of their direction, and [`Board::series_refused`] grows.
 pub const SERIES_MAX: usize = 2000;
+/// Label of the service in series that stand for all labels beyond [`SERIES_MAX`].
+pub const OVERFLOW: &str = "__overflow__";
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -131,8 +136,9 @@ pub type Outcomes<T> = [[T; CLASSES.len()]; 1 + Failure::ALL.len()];
 /// Statuses that gRPC has: 0 to 16.
 pub const GRPC_STATUSES: usize = 17;
 
-/// Counters of one target on one shard.
+/// Counters of one target on one shard. Aligned so that two shards never share a cache line.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Series {
     /// What is counted.
     pub labels: Labels,
@@ -181,90 +187,6 @@ impl Series {
     }
 }
 
-/// Why a TLS handshake failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum TlsFailure {
-    /// It was not complete in time.
-    TimedOut,
-    /// The connection ended or broke in the middle.
-    Closed,
-    /// The peer does not speak TLS.
-    NotTls,
-    /// The peer presents no certificate, and one is wanted.
-    NoCertificate,
-    /// The peer's certificate is not accepted.
-    BadCertificate,
-    /// No version, cipher or protocol (ALPN) that both speak.
-    Incompatible,
-    /// The peer refused, by an alert.
-    Refused,
-    /// The peer broke the protocol.
-    Protocol,
-    /// As many handshakes as allowed were under way.
-    Overloaded,
-    /// The listener is not told to speak TLS.
-    NotConfigured,
-}
-
-impl TlsFailure {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
-        Self::TimedOut,
-        Self::Closed,
-        Self::NotTls,
-        Self::NoCertificate,
-        Self::BadCertificate,
-        Self::Incompatible,
-        Self::Refused,
-        Self::Protocol,
-        Self::Overloaded,
-        Self::NotConfigured,
-    ];
-
-    /// Label value.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timeout",
-            Self::Closed => "closed",
-            Self::NotTls => "not_tls",
-            Self::NoCertificate => "no_certificate",
-            Self::BadCertificate => "bad_certificate",
-            Self::Incompatible => "incompatible",
-            Self::Refused => "refused",
-            Self::Protocol => "protocol",
-            Self::Overloaded => "overloaded",
-            Self::NotConfigured => "not_configured",
-        }
-    }
-}
-
-/// TLS handshakes of one side of a shard.
-#[derive(Debug, Default)]
-pub struct Handshakes {
-    /// Complete ones that began afresh.
-    pub full: Counter,
-    /// Complete ones that resumed a session.
-    pub resumed: Counter,
-    /// Failed ones, by their [`TlsFailure`].
-    pub failed: [Counter; TlsFailure::ALL.len()],
-}
-
-impl Handshakes {
-    /// Counts a handshake: whether it was a resumption, or why it failed.
-    pub fn count(&self, outcome: Result<bool, TlsFailure>) {
-        let counter = match outcome {
-            Ok(true) => Some(&self.resumed),
-            Ok(false) => Some(&self.full),
-            Err(failure) => self.failed.get(failure as usize),
-        };
-        if let Some(counter) = counter {
-            counter.add(1);
-        }
-    }
-}
-
 /// Numbers of one shard that belong to no service. Aligned so that two shards never share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -293,19 +215,38 @@ pub struct ShardStats {
     pub handshakes_upstream: Handshakes,
     /// Connection tasks that panicked.
     pub panics: Counter,
-    /// Times accepting had to pause for lack of file descriptors.
+    /// Times accepting had to pause: at the bound of connections, out of file descriptors, short of memory.
     pub accept_pauses: Counter,
     /// Version of the snapshot in use.
     pub snapshot: Counter,
     /// Turns of the event loop since start; stands still when the shard is stuck (or idle).
     pub turns: Counter,
+    /// Lives after the first: the shard died and was started again.
+    pub restarts: Counter,
+}
+
+impl ShardStats {
+    /// The next life of the shard. Counters count on; what was open or under way has ended with the last one.
+    fn begin_again(&self) {
+        self.restarts.add(1);
+        for gauge in [&self.downstream_open, &self.upstream_open, &self.requests_in_flight, &self.snapshot] {
+            gauge.set(0);
+        }
+    }
 }
 
 /// Where shards put their numbers and the admin finds them.
 #[derive(Debug, Default)]
 pub struct Board {
     shards: Mutex<Vec<Arc<ShardStats>>>,
-    series: Mutex<Vec<Arc<Series>>>,
+    series: Mutex<AllSeries>,
+}
+
+#[derive(Debug, Default)]
+struct AllSeries {
+    by_shard: HashMap<(usize, Labels), Arc<Series>>,
+    /// Labels that got no series of their own.
+    refused: u64,
 }
 
 impl Board {
@@ -315,47 +256,86 @@ impl Board {
         Arc::default()
     }
 
-    /// Numbers of a new shard.
+    /// The part of the shard of this index. A shard that has lived before goes on where its last life ended, which must
+    /// be over: its counters count on, its gauges begin at nothing.
     #[must_use]
-    pub fn shard(&self) -> Arc<ShardStats> {
-        let stats = Arc::new(ShardStats::default());
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(stats.clone());
-        stats
-    }
-
-    /// A new series for the calling shard alone. Beyond [`SERIES_MAX`] the labels' service is `__overflow__`.
-    #[must_use]
-    pub fn series(&self, labels: Labels) -> Arc<Series> {
-        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let labels = if all.len() < SERIES_MAX {
-            labels
-        } else {
-            let empty: Arc<str> = "".into();
-            Labels { app: empty.clone(), service: "__overflow__".into(), version: empty, ..labels }
-        };
-        let series = Arc::new(Series::new(labels));
-        if all.len() < SERIES_MAX * 2 {
-            all.push(series.clone());
+    pub fn of_shard(self: &Arc<Self>, index: usize) -> ShardBoard {
+        let mut shards = lock(&self.shards);
+        match shards.get(index) {
+            Some(stats) => stats.begin_again(),
+            None => shards.resize_with(index + 1, Arc::default),
         }
-        series
+        let stats = shards.get(index).cloned().unwrap_or_default();
+        ShardBoard { board: self.clone(), index, stats }
     }
 
-    /// Numbers of every shard, in the order the shards started.
+    /// Numbers of every shard, by index.
     #[must_use]
     pub fn shards(&self) -> Vec<Arc<ShardStats>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shards).clone()
     }
 
     /// All series of all shards; equal labels are to be added up.
     #[must_use]
     pub fn all_series(&self) -> Vec<Arc<Series>> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.series).by_shard.values().cloned().collect()
     }
+
+    /// How often labels got no series of their own, see [`SERIES_MAX`].
+    #[must_use]
+    pub fn series_refused(&self) -> u64 {
+        lock(&self.series).refused
+    }
+}
+
+/// The part of a board that one shard writes to.
+#[derive(Debug, Clone)]
+pub struct ShardBoard {
+    board: Arc<Board>,
+    index: usize,
+    stats: Arc<ShardStats>,
+}
+
+impl ShardBoard {
+    /// What the shard counts that belongs to no service.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<ShardStats> {
+        &self.stats
+    }
+
+    /// The shard's series of these labels. Beyond [`SERIES_MAX`] it is one for all labels of a direction, whose service is
+    /// [`OVERFLOW`].
+    #[must_use]
+    pub fn series(&self, labels: Labels) -> Arc<Series> {
+        let mut all = lock(&self.board.series);
+        let key = (self.index, labels);
+        if let Some(series) = all.by_shard.get(&key) {
+            return series.clone();
+        }
+        let key = if all.by_shard.len() < SERIES_MAX {
+            key
+        } else {
+            all.refused += 1;
+            let empty: Arc<str> = "".into();
+            let direction = key.1.direction;
+            let overflow = Labels { direction, app: empty.clone(), service: OVERFLOW.into(), version: empty };
+            (self.index, overflow)
+        };
+        all.by_shard
+            .entry(key)
+            .or_insert_with_key(|(_, labels)| Arc::new(Series::new(labels.clone())))
+            .clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::handshakes::TlsFailure;
 
     #[test]
     fn latency_falls_into_the_first_bucket_whose_bound_it_does_not_exceed() {
@@ -410,16 +390,51 @@ mod tests {
         assert_eq!(cells, expected);
     }
 
-    #[test]
-    fn series_beyond_the_bound_are_counted_together() {
-        let board = Board::default();
-        let labels = |i: usize| Labels {
+    fn labels(i: usize) -> Labels {
+        Labels {
             direction: Direction::Outgoing,
             app: "default".into(),
             service: format!("s{i}").into(),
             version: "".into(),
-        };
-        let last = (0..=SERIES_MAX).map(|i| board.series(labels(i))).last();
-        assert_eq!(last.map(|s| s.labels.service.to_string()).as_deref(), Some("__overflow__"));
+        }
+    }
+
+    #[test]
+    fn series_beyond_the_bound_are_counted_together_and_nothing_is_lost() {
+        let board = Board::new();
+        let shard = board.of_shard(0);
+        for i in 0..SERIES_MAX * 3 {
+            shard.series(labels(i)).record(200, None, Duration::ZERO);
+        }
+        let all = board.all_series();
+        let counted: u64 = all.iter().flat_map(|series| series.latency.buckets()).sum();
+        assert_eq!((all.len(), counted), (SERIES_MAX + 1, SERIES_MAX as u64 * 3));
+        assert_eq!(board.series_refused(), SERIES_MAX as u64 * 2);
+        assert!(all.iter().any(|series| &*series.labels.service == OVERFLOW));
+    }
+
+    #[test]
+    fn a_shard_that_is_started_again_counts_on_and_has_nothing_open() {
+        let board = Board::new();
+        let first = board.of_shard(1);
+        first.stats().accepted.add(5);
+        first.stats().downstream_open.add(3);
+        first.series(labels(1)).retries.add(2);
+        let again = board.of_shard(1);
+        let stats = again.stats();
+        assert_eq!(
+            (stats.accepted.value(), stats.downstream_open.value(), stats.restarts.value()),
+            (5, 0, 1)
+        );
+        assert_eq!(again.series(labels(1)).retries.value(), 2);
+        assert_eq!((board.shards().len(), board.all_series().len()), (2, 1));
+    }
+
+    #[test]
+    fn two_shards_share_no_series() {
+        let board = Board::new();
+        let (one, two) = (board.of_shard(0).series(labels(1)), board.of_shard(1).series(labels(1)));
+        one.retries.add(1);
+        assert_eq!(two.retries.value(), 0);
     }
 }

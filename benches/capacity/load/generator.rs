@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::event::{Timespec, epoll};
 
-use super::client::{Connection, PATIENCE, Progress, request};
-use super::plan::{Load, Pattern};
+use super::client::{Client, PATIENCE, Progress};
+use super::dialer::{Dialer, SCRATCH_BYTES};
 use super::schedule::Schedule;
+use super::spec::{Load, Pattern};
 
 /// Events taken at once.
 const EVENTS_MAX: usize = 256;
-
-/// One read takes a whole large answer.
-const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// Latencies in nanoseconds.
 pub(crate) type Latencies = Histogram<u64>;
@@ -30,27 +28,27 @@ pub(crate) fn latencies() -> Latencies {
 
 /// Connections and the loop that drives them.
 pub(super) struct Generator {
-    address: SocketAddr,
-    bytes: u64,
+    dialer: Dialer,
     count: usize,
-    request: Vec<u8>,
     epoll: OwnedFd,
-    connections: Vec<Connection>,
+    connections: Vec<Box<dyn Client>>,
     scratch: Vec<u8>,
+    /// Since when the latencies count of the requests that the last read answered.
+    answered: Vec<Instant>,
     latencies: Latencies,
 }
 
 impl Generator {
-    /// Prepares `count` connections: those that will be kept are opened and carry one request that is not counted.
+    /// Prepares `count` connections: those that will be kept are opened and carry as many requests
+    /// as they can at once, which are not counted.
     pub(super) fn connect(address: SocketAddr, load: &Load, count: usize) -> Result<Self, String> {
         let mut generator = Self {
-            address,
-            bytes: load.bytes,
+            dialer: Dialer::new(address, load)?,
             count,
-            request: request(load.bytes, load.pattern == Pattern::Fresh),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?,
             connections: Vec::with_capacity(count),
             scratch: vec![0; SCRATCH_BYTES],
+            answered: Vec::new(),
             latencies: latencies(),
         };
         if load.pattern != Pattern::Fresh {
@@ -87,8 +85,8 @@ impl Generator {
         Ok(())
     }
 
-    fn open(&self, token: usize) -> Result<Connection, String> {
-        let connection = Connection::open(self.address, self.bytes)?;
+    fn open(&self, token: usize) -> Result<Box<dyn Client>, String> {
+        let connection = self.dialer.dial()?;
         let data = epoll::EventData::new_u64(token as u64);
         epoll::add(&self.epoll, connection.socket(), data, epoll::EventFlags::IN)
             .map_err(|error| format!("epoll: {error}"))?;
@@ -99,20 +97,16 @@ impl Generator {
     fn closed(&mut self, length: Duration) -> Result<(), String> {
         let end = Instant::now() + length;
         self.ask_all()?;
-        let mut outstanding = self.connections.len();
+        let mut outstanding = self.connections.iter().map(|connection| connection.streams()).sum::<usize>();
         let mut ready = Vec::new();
         while outstanding > 0 {
             self.wait(&mut ready, Some(PATIENCE))?;
             for token in ready.drain(..) {
-                if self.receive(token)? != Progress::Complete {
-                    continue;
-                }
+                self.receive(token)?;
                 let now = Instant::now();
-                if now < end {
-                    self.connections[token].send(&self.request, now)?;
-                } else {
-                    outstanding -= 1;
-                }
+                let again = if now < end { self.answered.len() } else { 0 };
+                outstanding -= self.answered.len() - again;
+                self.ask(token, again, now)?;
             }
         }
         Ok(())
@@ -129,7 +123,7 @@ impl Generator {
             self.wait(&mut ready, Some(PATIENCE))?;
             for token in ready.drain(..) {
                 let mut progress = self.receive(token)?;
-                if progress == Progress::Complete {
+                if !self.answered.is_empty() {
                     progress = self.receive(token)?;
                 }
                 if progress != Progress::Closed {
@@ -139,7 +133,7 @@ impl Generator {
                 if now < end {
                     // The latency includes the connect.
                     self.connections[token] = self.open(token)?;
-                    self.connections[token].send(&self.request, now)?;
+                    self.ask(token, 1, now)?;
                 } else {
                     outstanding -= 1;
                     // Its end of file would be reported for ever.
@@ -154,17 +148,22 @@ impl Generator {
     fn open_loop(&mut self, mut schedule: Schedule, length: Duration) -> Result<(), String> {
         let start = Instant::now();
         let give_up = length + PATIENCE;
-        let mut free: VecDeque<usize> = (0..self.connections.len()).collect();
+        // A connection is here as often as it can carry one more.
+        let mut free: VecDeque<usize> = VecDeque::new();
+        for _ in 0..self.connections.first().map_or(0, |connection| connection.streams()) {
+            free.extend(0..self.connections.len());
+        }
+        let all = free.len();
         let mut ready = Vec::new();
         loop {
             let elapsed = start.elapsed();
             while let Some(due) = schedule.next().filter(|due| *due <= elapsed)
                 && let Some(token) = free.pop_front()
             {
-                self.connections[token].send(&self.request, start + due)?;
+                self.ask(token, 1, start + due)?;
                 schedule.advance();
             }
-            if schedule.next().is_none() && free.len() == self.connections.len() {
+            if schedule.next().is_none() && free.len() == all {
                 return Ok(());
             }
             if elapsed > give_up {
@@ -176,25 +175,36 @@ impl Generator {
                 std::thread::yield_now();
             }
             for token in ready.drain(..) {
-                if self.receive(token)? == Progress::Complete {
-                    free.push_back(token);
-                }
+                self.receive(token)?;
+                free.extend(std::iter::repeat_n(token, self.answered.len()));
+                self.connections[token].flush()?;
             }
         }
     }
 
     fn ask_all(&mut self) -> Result<(), String> {
-        for connection in &mut self.connections {
-            connection.send(&self.request, Instant::now())?;
+        for token in 0..self.connections.len() {
+            self.ask(token, self.connections[token].streams(), Instant::now())?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, token: usize) -> Result<Progress, String> {
+    /// Sends `count` requests at once, and what the connection has to say of its own.
+    fn ask(&mut self, token: usize, count: usize, since: Instant) -> Result<(), String> {
         let connection = &mut self.connections[token];
-        let progress = connection.receive(&mut self.scratch)?;
-        if progress == Progress::Complete {
-            self.latencies.saturating_record(connection.since.elapsed().as_nanos() as u64);
+        for _ in 0..count {
+            connection.ask(since)?;
+        }
+        connection.flush()
+    }
+
+    /// Reads once and records what was answered.
+    fn receive(&mut self, token: usize) -> Result<Progress, String> {
+        self.answered.clear();
+        let progress = self.connections[token].receive(&mut self.scratch, &mut self.answered)?;
+        let now = Instant::now();
+        for since in &self.answered {
+            self.latencies.saturating_record((now - *since).as_nanos() as u64);
         }
         Ok(progress)
     }

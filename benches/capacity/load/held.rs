@@ -1,30 +1,23 @@
 //! Idle connections held open beside a load, or to see what memory they take.
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::net::SocketAddr;
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use super::client::{Connection, PATIENCE, Progress, request};
+use super::client::{Client, PATIENCE, Progress};
+use super::dialer::{Dialer, ask};
+use super::spec::{Load, Pattern};
 
 /// Connections that have each carried one request and now keep silent, as those of a pool do.
 #[derive(Default)]
 pub(crate) struct Held {
-    connections: Vec<Connection>,
+    connections: Vec<Box<dyn Client>>,
 }
 
 impl Held {
     /// Opens more until there are `count`.
     pub(crate) fn grow(&mut self, address: SocketAddr, count: usize) -> Result<(), String> {
-        let request = request(0, false);
-        let mut scratch = vec![0; 4096];
+        let dialer = Dialer::new(address, &Load::http1("held".to_owned(), Pattern::Closed, count, 0))?;
         while self.connections.len() < count {
-            let mut connection = Connection::open(address, 0)?;
-            connection.send(&request, Instant::now())?;
-            while connection.receive(&mut scratch)? != Progress::Complete {
-                readable(connection.socket())?;
-            }
-            self.connections.push(connection);
+            self.connections.push(ask(&dialer, PATIENCE)?);
         }
         Ok(())
     }
@@ -36,22 +29,13 @@ impl Held {
         let open = self
             .connections
             .iter_mut()
-            .filter_map(|connection| connection.receive(&mut scratch).ok())
-            .filter(|progress| *progress == Progress::Pending)
+            .filter_map(|connection| connection.receive(&mut scratch, &mut Vec::new()).ok())
+            .filter(|progress| *progress == Progress::Open)
             .count();
         if open == count {
             Ok(())
         } else {
             Err(format!("{} of {count} idle connections were closed", count - open))
         }
-    }
-}
-
-fn readable(socket: &TcpStream) -> Result<(), String> {
-    let timeout = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(format!("no answer within {PATIENCE:?}")),
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(format!("poll: {error}")),
     }
 }

@@ -1,68 +1,8 @@
 //! The loads, as a list.
 
-use std::time::Duration;
-
-use serde::Serialize;
-
+use super::http2;
+use super::spec::{Load, Pattern, Request, Wire};
 use crate::args::Args;
-
-/// When requests are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Pattern {
-    /// Each connection asks again as soon as it is answered.
-    Closed,
-    /// As closed, over a new connection each time.
-    Fresh,
-    /// At fixed times, `rate` a second, whatever the answers do.
-    Open {
-        /// Requests a second over all connections.
-        rate: f64,
-    },
-}
-
-/// One way of putting load on a proxy.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Load {
-    /// Names it in options, tables and files.
-    pub(crate) name: String,
-    /// When requests are sent.
-    pub(crate) pattern: Pattern,
-    /// Connections in use.
-    pub(crate) connections: usize,
-    /// Bytes of each answer's body.
-    pub(crate) bytes: u64,
-    /// Connections held open beside them.
-    pub(crate) idle: usize,
-    /// One step of the sweep over rates, which the curves and the sizing table are made of.
-    pub(crate) sweep: bool,
-}
-
-impl Load {
-    /// What it does, for people.
-    pub(crate) fn title(&self) -> String {
-        let connections = match self.connections {
-            1 => "one connection".to_owned(),
-            count => format!("{count} connections"),
-        };
-        let idle =
-            if self.idle > 0 { format!(", beside {} idle connections", self.idle) } else { String::new() };
-        match self.pattern {
-            Pattern::Closed => format!("{connections}, closed loop, {} B{idle}", self.bytes),
-            Pattern::Fresh => format!(
-                "a new connection per request, {} at a time, {} B{idle}",
-                self.connections, self.bytes
-            ),
-            Pattern::Open { rate } => format!("{rate} requests/s on {connections}, {} B{idle}", self.bytes),
-        }
-    }
-
-    /// How long it runs: the steps of the sweep are many, so each is short.
-    pub(crate) fn length(&self, args: &Args) -> Duration {
-        let seconds = if self.sweep { args.seconds().min(1.0) } else { args.seconds() };
-        Duration::from_secs_f64(seconds)
-    }
-}
 
 /// Every load that the options name, in the order in which they run.
 ///
@@ -79,35 +19,88 @@ pub(crate) fn loads(args: &Args) -> Result<Vec<Load>, String> {
     Ok(all.iter().filter(|load| wanted(load)).cloned().collect())
 }
 
+/// The load has this name, or its name begins with it: `tls` names `tls-128` and `tls-fresh`.
 fn is(load: &Load, name: &str) -> bool {
-    load.name == name || (load.sweep && name == "sweep")
+    load.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn every(args: &Args) -> Vec<Load> {
-    let size = args.sizes.first().copied().unwrap_or(128);
+    [http1(args), http2(args), tls(args), sweep(args)].concat()
+}
+
+fn size(args: &Args) -> u64 {
+    args.sizes.first().copied().unwrap_or(128)
+}
+
+fn http1(args: &Args) -> Vec<Load> {
+    let few = args.few_connections;
+    let load =
+        |name: &str, pattern, connections| Load::http1(name.to_owned(), pattern, connections, size(args));
+    let mut all: Vec<Load> = Vec::new();
+    all.extend(
+        args.sizes.iter().map(|&bytes| Load {
+            bytes,
+            ..load(&format!("closed-{bytes}"), Pattern::Closed, args.connections)
+        }),
+    );
+    all.extend(args.rates.iter().map(|&rate| load(&format!("rate-{rate}"), Pattern::Open { rate }, few)));
+    all.push(load("lone", Pattern::Closed, 1));
+    all.push(load("fresh", Pattern::Fresh, few));
+    if let Some(rate) = args.rates.last().copied().filter(|_| args.idle() > 0) {
+        all.push(Load { idle: args.idle(), ..load("idle", Pattern::Open { rate }, few) });
+    }
+    all
+}
+
+/// HTTP/2 from end to end, gRPC, and HTTP/2 before an origin that speaks HTTP/1.
+fn http2(args: &Args) -> Vec<Load> {
+    let kinds = [
+        ("h2", Wire::Http2, Request::Get, http2::ANSWER_BYTES),
+        ("grpc", Wire::Http2, Request::Unary, http2::MESSAGE_BYTES),
+        ("h2-to-http1", Wire::Http2ToHttp1, Request::Get, http2::ANSWER_BYTES),
+    ];
+    let mut all = Vec::new();
+    for (kind, wire, request, bytes) in kinds {
+        let load = |name: String, pattern, connections, streams| Load {
+            wire,
+            request,
+            streams,
+            ..Load::http1(name, pattern, connections, bytes)
+        };
+        all.extend(args.streams.iter().map(|&(connections, streams)| {
+            load(format!("{kind}-{connections}x{streams}"), Pattern::Closed, connections, streams)
+        }));
+        // Few connections with many streams, as clients of HTTP/2 have them.
+        let (connections, streams) = args.streams.first().copied().unwrap_or((1, 1));
+        all.extend(
+            args.rates.last().map(|&rate| {
+                load(format!("{kind}-rate-{rate}"), Pattern::Open { rate }, connections, streams)
+            }),
+        );
+    }
+    all
+}
+
+/// HTTP/1 in TLS before an origin without.
+fn tls(args: &Args) -> Vec<Load> {
+    let bytes = size(args);
     let load = |name: String, pattern, connections| Load {
-        name,
-        pattern,
-        connections,
-        bytes: size,
-        idle: 0,
-        sweep: false,
+        wire: Wire::Tls,
+        ..Load::http1(name, pattern, connections, bytes)
     };
     let few = args.few_connections;
-    let mut all: Vec<Load> = args
-        .sizes
-        .iter()
-        .map(|&bytes| Load { bytes, ..load(format!("closed-{bytes}"), Pattern::Closed, args.connections) })
-        .collect();
-    all.extend(args.rates.iter().map(|&rate| load(format!("rate-{rate}"), Pattern::Open { rate }, few)));
-    all.push(load("lone".to_owned(), Pattern::Closed, 1));
-    all.push(load("fresh".to_owned(), Pattern::Fresh, few));
-    if let Some(rate) = args.rates.last().copied().filter(|_| args.idle() > 0) {
-        all.push(Load { idle: args.idle(), ..load("idle".to_owned(), Pattern::Open { rate }, few) });
-    }
-    all.extend(args.sweep().into_iter().map(|rate| Load {
-        sweep: true,
-        ..load(format!("sweep-{rate}"), Pattern::Open { rate }, args.connections)
-    }));
+    let mut all = vec![
+        load(format!("tls-{bytes}"), Pattern::Closed, args.connections),
+        load("tls-fresh".to_owned(), Pattern::Fresh, few),
+    ];
+    all.extend(args.rates.last().map(|&rate| load(format!("tls-rate-{rate}"), Pattern::Open { rate }, few)));
     all
+}
+
+fn sweep(args: &Args) -> Vec<Load> {
+    let step = |rate| Load {
+        sweep: true,
+        ..Load::http1(format!("sweep-{rate}"), Pattern::Open { rate }, args.connections, size(args))
+    };
+    args.sweep().into_iter().map(step).collect()
 }

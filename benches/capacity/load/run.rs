@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::generator::{Generator, Latencies, latencies};
-use super::plan::Load;
+use super::spec::Load;
 use crate::machine;
 use crate::process::Usage;
 

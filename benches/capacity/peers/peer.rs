@@ -1,19 +1,15 @@
-//! A proxy that is installed, and one that runs.
+//! A proxy that is installed, and how it is started.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::running::{Instance, Running, wait};
 use super::{Site, envoy, haproxy, mesher, nginx, site};
-use crate::machine;
-use crate::process::{Process, Usage};
-
-/// How long a proxy may take to answer its first request.
-const START_MAX: Duration = Duration::from_secs(20);
+use crate::load::Wire;
+use crate::process::Process;
 
 /// Which proxy it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +37,8 @@ pub(crate) struct Peer {
 /// How to start a proxy: its configuration is written.
 pub(super) struct Launch {
     pub(super) arguments: Vec<OsString>,
-    /// Answers 200 there once the proxy is ready.
-    pub(super) ready: Probe,
+    /// Answers 200 there once the proxy is ready, if it has such a place.
+    pub(super) ready: Option<Probe>,
 }
 
 /// A request whose 200 says that a proxy is ready.
@@ -51,95 +47,47 @@ pub(super) struct Probe {
     pub(super) request: String,
 }
 
-/// A proxy in front of the origin; dropped, it ends.
-pub(crate) struct Running {
-    /// Which it is.
-    pub(crate) peer: Peer,
-    /// Where it takes requests.
-    pub(crate) address: SocketAddr,
-    process: Option<Process>,
-    _dir: TempDir,
-}
-
 impl Peer {
-    /// Starts it and waits until it carries requests.
-    pub(crate) fn start(&self, site: &Site) -> Result<Running, String> {
-        self.try_start(site).map_err(|error| format!("{}: {error}", self.name))
+    /// Starts a process for each of `wires` that it has, and waits until they carry requests.
+    pub(crate) fn start(&self, site: &Site, wires: &[Wire]) -> Result<Running, String> {
+        let served = wires.iter().filter(|wire| self.left_out(**wire).is_none());
+        let instances = served
+            .map(|wire| self.instance(site, *wire).map_err(|error| format!("{}: {error}", self.name)))
+            .collect::<Result<_, _>>()?;
+        Ok(Running { peer: self.clone(), instances })
     }
 
-    fn try_start(&self, site: &Site) -> Result<Running, String> {
+    /// Why it cannot be measured with this protocol, if so.
+    pub(crate) fn left_out(&self, wire: Wire) -> Option<&'static str> {
+        match (self.kind, wire) {
+            (Kind::Direct, Wire::Tls) => Some("the origin has no TLS"),
+            (Kind::Direct, Wire::Http2ToHttp1) => Some("the origin takes either, and translates neither"),
+            (Kind::Nginx, Wire::Http2) => Some("it speaks no HTTP/2 with origins"),
+            _ => None,
+        }
+    }
+
+    fn instance(&self, site: &Site, wire: Wire) -> Result<Instance, String> {
         let dir = TempDir::new().map_err(|error| format!("no temporary directory: {error}"))?;
         if self.kind == Kind::Direct {
-            return Ok(Running { peer: self.clone(), address: site.origin, process: None, _dir: dir });
+            return Ok(Instance { wire, address: site.origin.address(wire), process: None, _dir: dir });
+        }
+        if wire == Wire::Tls {
+            site.certificate.write(dir.path())?;
         }
         let address = site::free_address()?;
-        let launch = self.prepare(site, address, dir.path())?;
+        let launch = self.prepare(site, wire, address, dir.path())?;
         let mut process = Process::start(&self.program, &launch.arguments, &site.cpus, dir.path())?;
-        launch.ready.wait(&mut process)?;
-        Probe::through(address).wait(&mut process)?;
-        Ok(Running { peer: self.clone(), address, process: Some(process), _dir: dir })
+        wait(&mut process, launch.ready.as_ref(), wire, address)?;
+        Ok(Instance { wire, address, process: Some(process), _dir: dir })
     }
 
-    fn prepare(&self, site: &Site, address: SocketAddr, dir: &Path) -> Result<Launch, String> {
+    fn prepare(&self, site: &Site, wire: Wire, address: SocketAddr, dir: &Path) -> Result<Launch, String> {
         match self.kind {
-            Kind::Haproxy => haproxy::prepare(site, address, dir),
-            Kind::Nginx => nginx::prepare(site, address, dir),
-            Kind::Envoy => envoy::prepare(site, address, dir),
-            Kind::Direct | Kind::Mesher => mesher::prepare(site, address, dir, &self.settings),
+            Kind::Haproxy => haproxy::prepare(site, wire, address, dir),
+            Kind::Nginx => nginx::prepare(site, wire, address, dir),
+            Kind::Envoy => envoy::prepare(site, wire, address, dir),
+            Kind::Direct | Kind::Mesher => mesher::prepare(site, wire, address, dir, &self.settings),
         }
-    }
-}
-
-impl Running {
-    /// What it has used since it started; nothing if it is no process.
-    pub(crate) fn usage(&self) -> Result<Usage, String> {
-        self.process.as_ref().map_or(Ok(Usage::default()), Process::usage)
-    }
-
-    /// Resident bytes, if it is a process.
-    pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        self.process.as_ref().map(Process::resident_bytes)
-    }
-
-    /// It is a process, so that what it uses can be told.
-    pub(crate) fn is_process(&self) -> bool {
-        self.process.is_some()
-    }
-}
-
-impl Probe {
-    /// A request that goes through the proxy to the origin.
-    pub(super) fn through(address: SocketAddr) -> Self {
-        let request = "GET http://origin/b/0 HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n";
-        Self { address, request: request.to_owned() }
-    }
-
-    fn wait(&self, process: &mut Process) -> Result<(), String> {
-        let deadline = Instant::now() + START_MAX;
-        loop {
-            process.check()?;
-            let answer = self.ask();
-            match answer {
-                Ok(answer) if answer.starts_with("HTTP/1.1 200") => return Ok(()),
-                answer if Instant::now() > deadline => {
-                    let answer = answer.unwrap_or_else(|error| error.to_string());
-                    return Err(format!(
-                        "not ready after {START_MAX:?}; {} last said: {answer}\n{}",
-                        self.address,
-                        process.printed()
-                    ));
-                }
-                _ => machine::pause(Duration::from_millis(5)),
-            }
-        }
-    }
-
-    fn ask(&self) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(self.request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
     }
 }

@@ -4,11 +4,16 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use super::Certificate;
+use crate::load::Origin;
+
 /// Where and how the proxies run.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     /// The origin they forward to.
-    pub(crate) origin: SocketAddr,
+    pub(crate) origin: Origin,
+    /// What they show in TLS.
+    pub(crate) certificate: Certificate,
     /// CPUs they run on.
     pub(crate) cpus: Vec<usize>,
     /// Threads or workers.

@@ -14,4 +14,4 @@ mod table;
 pub(crate) mod text;
 
 pub(crate) use figures::Figures;
-pub(crate) use results::{Memory, Results};
+pub(crate) use results::{LeftOut, Memory, Results};

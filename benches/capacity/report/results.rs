@@ -32,6 +32,8 @@ pub(crate) struct Results {
     pub(crate) series: Vec<Series>,
     /// One for each proxy.
     pub(crate) memory: Vec<Memory>,
+    /// Who was not measured where.
+    pub(crate) left_out: Vec<LeftOut>,
     /// What went wrong.
     pub(crate) failures: Vec<String>,
 }
@@ -48,6 +50,17 @@ pub(crate) struct Series {
     /// Latencies of all rounds, in nanoseconds.
     #[serde(skip)]
     pub(crate) latencies: Histogram<u64>,
+}
+
+/// A proxy that cannot be put under a load.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeftOut {
+    /// The load's name.
+    pub(crate) load: String,
+    /// The proxy's name.
+    pub(crate) peer: String,
+    /// What it lacks.
+    pub(crate) why: &'static str,
 }
 
 /// Memory of a proxy that holds idle connections.

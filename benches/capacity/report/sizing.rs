@@ -3,43 +3,61 @@
 use super::results::{Memory, Results};
 use super::statistics::fit;
 use super::table::{Table, number};
-use crate::load::Pattern;
+use crate::load::{Load, Pattern, Wire};
 
 /// A step of the sweep is carried if at least this share of its requests a second was answered in its time.
 const CARRIED: f64 = 0.95;
 
-/// One row a proxy: CPU a request, requests a second a core within each bound of p99, memory.
+/// One column a proxy: CPU a request of each kind, requests a second a core within each bound of p99, memory.
 pub(super) fn sizing(results: &Results, p99_ms: &[f64]) -> Table {
-    let closed = results.loads.iter().find(|load| load.pattern == Pattern::Closed);
-    let open = results.loads.iter().rfind(|load| is_open(load.pattern) && load.idle == 0 && !load.sweep);
-    let idle = results.loads.iter().find(|load| load.idle > 0);
-    let mut headings = vec!["proxy".to_owned()];
-    headings.extend(closed.map(|load| format!("CPU us, {}", load.name)));
-    headings.extend(open.map(|load| format!("CPU us, {}", load.name)));
-    headings.extend(idle.map(|load| format!("{} idle: CPU x", load.idle)));
-    let swept = results.loads.iter().any(|load| load.sweep);
-    let p99_ms = if swept { p99_ms } else { &[] };
-    headings.extend(p99_ms.iter().map(|bound| format!("req/s a core, p99<={bound}ms")));
-    if !results.memory.is_empty() {
-        headings.extend(["RSS MiB", "+ KiB a conn", "R2"].map(str::to_owned));
+    let proxies: Vec<&str> =
+        results.peers.iter().map(|(peer, _)| peer.as_str()).filter(|peer| *peer != "direct").collect();
+    let mut table = Table::new(std::iter::once("").chain(proxies.iter().copied()));
+    let mut row = |title: String, cell: &dyn Fn(&str) -> String| {
+        table.row(std::iter::once(title).chain(proxies.iter().map(|peer| cell(peer))));
+    };
+    let cpu = |load: &Load, peer: &str| results.median(&load.name, peer, |figures| figures.cpu_us);
+    let open = results.loads.iter().rfind(|load| is_plain(load) && is_open(load.pattern));
+    for load in kinds(results).into_iter().chain(open) {
+        row(format!("CPU us a request, {}", load.name), &|peer| number(cpu(load, peer), 1));
     }
-    let mut table = Table::new(headings.iter().map(String::as_str));
-    for (peer, _) in results.peers.iter().filter(|(peer, _)| peer != "direct") {
-        let mut cells = vec![peer.clone()];
-        cells
-            .extend(closed.map(|load| number(results.median(&load.name, peer, |figures| figures.cpu_us), 1)));
-        cells.extend(open.map(|load| number(results.median(&load.name, peer, |figures| figures.cpu_us), 1)));
-        cells.extend(idle.map(|load| {
-            let without = open.map_or("", |load| &load.name);
-            let ratio = results.ratio_between((&load.name, peer), (without, peer), |figures| figures.cpu_us);
+    if let Some((idle, open)) = results.loads.iter().find(|load| load.idle > 0).zip(open) {
+        row(format!("CPU beside {} idle connections, x", idle.idle), &|peer| {
+            let pair = ((idle.name.as_str(), peer), (open.name.as_str(), peer));
+            let ratio = results.ratio_between(pair.0, pair.1, |figures| figures.cpu_us);
             number(ratio.map(|ratio| ratio.median), 2)
-        }));
-        cells.extend(p99_ms.iter().map(|bound| within(results, peer, *bound)));
-        let memory = results.memory.iter().find(|memory| memory.peer == *peer);
-        cells.extend(memory.into_iter().flat_map(line));
-        table.row(cells);
+        });
+    }
+    if results.loads.iter().any(|load| load.sweep) {
+        for bound in p99_ms {
+            row(format!("req/s a core, p99<={bound}ms"), &|peer| within(results, peer, *bound));
+        }
+    }
+    if !results.memory.is_empty() {
+        for (place, title) in ["RSS MiB", "and KiB a connection", "R2 of these two"].into_iter().enumerate() {
+            row(title.to_owned(), &|peer| {
+                let memory = results.memory.iter().find(|memory| memory.peer == peer);
+                memory.map_or("-".to_owned(), |memory| line(memory)[place].clone())
+            });
+        }
     }
     table
+}
+
+/// The first load of each kind under which a proxy does what it can.
+fn kinds(results: &Results) -> Vec<&Load> {
+    let mut kinds: Vec<&Load> = Vec::new();
+    for load in results.loads.iter().filter(|load| !is_open(load.pattern)) {
+        let kind = |load: &Load| (load.wire, load.request, load.pattern == Pattern::Fresh);
+        if kinds.iter().all(|known| kind(known) != kind(load)) {
+            kinds.push(load);
+        }
+    }
+    kinds
+}
+
+fn is_plain(load: &Load) -> bool {
+    load.wire == Wire::Http1 && load.idle == 0 && !load.sweep
 }
 
 fn is_open(pattern: Pattern) -> bool {

@@ -17,6 +17,9 @@ pub(crate) fn text(results: &Results, p99_ms: &[f64]) -> String {
     let mut out = String::new();
     for load in results.loads.iter().filter(|load| !load.sweep) {
         let _ = writeln!(out, "\n{}: {}\n{}", load.name, load.title(), table(results, load));
+        for left_out in results.left_out.iter().filter(|left_out| left_out.load == load.name) {
+            let _ = writeln!(out, "  without {}: {}", left_out.peer, left_out.why);
+        }
     }
     if results.loads.iter().any(|load| load.sweep) {
         let _ = writeln!(
@@ -25,6 +28,7 @@ pub(crate) fn text(results: &Results, p99_ms: &[f64]) -> String {
             sweep(results)
         );
     }
+    let _ = writeln!(out, "\nCPU us a request, and its ratio to {BASE}\n{}", overview(results));
     let _ = writeln!(out, "\nsizing\n{}", sizing(results, p99_ms));
     let _ = writeln!(out, "{}", conditions(results));
     for failure in &results.failures {
@@ -48,7 +52,7 @@ fn table(results: &Results, load: &Load) -> Table {
         "(rounds)",
         "sleeps/req",
     ]);
-    for (peer, _) in &results.peers {
+    for (peer, _) in results.peers.iter().filter(|(peer, _)| results.series(&load.name, peer).is_some()) {
         let median = |figure: fn(&Figures) -> Option<f64>| results.median(&load.name, peer, figure);
         let ratio = |figure: fn(&Figures) -> Option<f64>| results.ratio(&load.name, peer, figure);
         let cpu = ratio(|figures| figures.cpu_us);
@@ -66,6 +70,22 @@ fn table(results: &Results, load: &Load) -> Table {
             cpu.map_or("-".to_owned(), |cpu| format!("({:.2}-{:.2})", cpu.min, cpu.max)),
             number(median(|figures| figures.switches), 2),
         ]);
+    }
+    table
+}
+
+/// All loads on one page: what a request costs each proxy.
+fn overview(results: &Results) -> Table {
+    let proxies: Vec<&str> =
+        results.peers.iter().map(|(peer, _)| peer.as_str()).filter(|peer| *peer != "direct").collect();
+    let mut table = Table::new(std::iter::once("load").chain(proxies.iter().copied()));
+    for load in results.loads.iter().filter(|load| !load.sweep) {
+        let cost = |peer: &&str| {
+            let cpu = results.median(&load.name, peer, |figures| figures.cpu_us);
+            let ratio = results.ratio(&load.name, peer, |figures| figures.cpu_us);
+            cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.1} ({})", times(ratio)))
+        };
+        table.row(std::iter::once(load.name.clone()).chain(proxies.iter().map(cost)));
     }
     table
 }

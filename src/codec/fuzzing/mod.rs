@@ -12,11 +12,12 @@
 )]
 
 mod grpc;
-mod naive;
+pub(crate) mod naive;
 mod sequence;
 
 pub use grpc::fuzz_grpc_timeout;
 pub use sequence::fuzz_response_sequence;
+pub(crate) use sequence::payload_of;
 
 use super::{
     Body, FirstBytes, Forwarded, Framing, Limits, Outgoing, Parse, Reject, RequestHead, RequestKind,
@@ -25,12 +26,14 @@ use super::{
 
 /// Everything a head says, for comparison.
 #[derive(Debug, Clone, PartialEq)]
-struct Facts {
-    start: Vec<Vec<u8>>,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    framing: Framing,
-    keep_alive: bool,
-    end: usize,
+pub(crate) struct Facts {
+    /// The words of the first line.
+    pub(crate) start: Vec<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) framing: Framing,
+    pub(crate) keep_alive: bool,
+    /// Bytes of the head.
+    pub(crate) end: usize,
 }
 
 /// Arbitrary bytes as a request head: the verdict does not depend on how they are cut; a parser written independently
@@ -135,7 +138,7 @@ pub fn fuzz_split_invariance(data: &[u8]) {
 }
 
 /// Cuts `data` into pieces of 1 to `step` bytes; of `step` bytes when the seed is zero.
-fn pieces(data: &[u8], step: usize, seed: u8) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(data: &[u8], step: usize, seed: u8) -> impl Iterator<Item = &[u8]> {
     let mut state = u32::from(seed);
     let mut rest = data;
     std::iter::from_fn(move || {

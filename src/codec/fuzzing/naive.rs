@@ -5,7 +5,7 @@ use super::super::{Framing, RequestKind};
 use super::Facts;
 
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Incomplete,
     Refused,
     Accepted(Facts),
@@ -24,7 +24,7 @@ const LINE_MAX: usize = 8192;
 const HEAD_MAX: usize = 65536;
 const LINES_MAX: usize = 128;
 
-pub(super) fn request(input: &[u8]) -> Verdict {
+pub(crate) fn request(input: &[u8]) -> Verdict {
     let mut skipped = 0;
     while input[skipped..].starts_with(b"\r\n") {
         skipped += 2;
@@ -47,7 +47,7 @@ pub(super) fn request(input: &[u8]) -> Verdict {
     }
 }
 
-pub(super) fn response(input: &[u8], kind: RequestKind) -> Verdict {
+pub(crate) fn response(input: &[u8], kind: RequestKind) -> Verdict {
     let Some(length) = find(input, b"\r\n\r\n") else {
         return Verdict::Incomplete;
     };

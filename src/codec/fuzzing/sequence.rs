@@ -179,7 +179,9 @@ fn assert_reads_the_same(sent: &[u8], transcript: &Transcript, kinds: u8) {
         assert_eq!(read.start[1..], facts.start[1..], "another status");
         rest = &rest[read.end..];
         if let Entry::Whole(_, payload) = entry {
-            let Some((read, used)) = body(rest, read.framing, true) else { panic!("a body without an end") };
+            let Some((read, used)) = payload_of(rest, read.framing, true) else {
+                panic!("a body without an end")
+            };
             assert_eq!(&read, payload, "another body");
             rest = &rest[used..];
             number += 1;
@@ -202,7 +204,7 @@ fn naively(data: &[u8], kinds: u8) -> Vec<Entry> {
             entries.push(Entry::Interim(facts));
             continue;
         }
-        let Some((payload, used)) = body(rest, facts.framing, false) else {
+        let Some((payload, used)) = payload_of(rest, facts.framing, false) else {
             entries.push(Entry::Broken(Some(facts)));
             break;
         };
@@ -218,7 +220,7 @@ fn naively(data: &[u8], kinds: u8) -> Vec<Entry> {
 }
 
 /// The payload of a body and how many bytes it is, if it is whole.
-fn body(input: &[u8], framing: Framing, canonical: bool) -> Option<(Vec<u8>, usize)> {
+pub(crate) fn payload_of(input: &[u8], framing: Framing, canonical: bool) -> Option<(Vec<u8>, usize)> {
     match framing {
         Framing::None => Some((Vec::new(), 0)),
         Framing::Length(length) => {

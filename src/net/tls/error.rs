@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::io;
 
-use mesher_actors::snapshot::stats::TlsFailure;
+use mesher_actors::snapshot::handshakes::TlsFailure;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 /// Names of a foreign certificate that an error repeats.

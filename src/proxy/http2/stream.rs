@@ -78,9 +78,8 @@ impl Exchange<'_> {
         }
         self.client.set_dates(!self.traits.is_grpc);
         let ctx = &self.session.ctx;
-        if ctx.stats.requests_in_flight.value() > self.terms.settings().requests_max {
-            let why = "as many requests as allowed are in flight (mesher.limit.requests)";
-            return End::Reply(Reply::new(Failure::Overloaded, why));
+        if let Some(reply) = ctx.refusal(self.terms.settings().requests_max) {
+            return End::Reply(reply);
         }
         let crossing = Crossing { ctx, terms: self.terms, ingress: &self.session.ingress };
         let wish = Wish {

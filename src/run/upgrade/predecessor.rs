@@ -132,8 +132,8 @@ fn wait(
         if Instant::now() >= deadline {
             return Err(format!("not ready within {within:?}: {}", missing.join("; ")));
         }
-        if let Ok(signal @ (Signal::Terminate | Signal::Interrupt)) = signals.recv_timeout(LOOK_EVERY) {
-            return Err(format!("told to end by a signal ({signal:?})"));
+        if let Ok(Signal::Terminate | Signal::Interrupt) = signals.recv_timeout(LOOK_EVERY) {
+            return Err("told to end by a signal".to_owned());
         }
     }
 }

@@ -100,7 +100,7 @@ impl Successor {
                 Ok(())
             }
             Ok(Answer::Refused { why }) => Err(self.end(NotReady::Refused(why))),
-            Ok(other) => Err(self.end(NotReady::Silence(Silence::Nonsense(format!("{other:?}"))))),
+            Ok(other) => Err(self.end(NotReady::Silence(Silence::nonsense(&other)))),
             Err(silence) => Err(self.end(NotReady::Silence(silence))),
         }
     }
@@ -161,7 +161,7 @@ fn prepare(
     match (answer, given) {
         (Ok(Answer::Ready { keeps_instance }), Ok(())) => Ok(Prepared { keeps_instance, line }),
         (Ok(Answer::Refused { why }), _) => Err(NotReady::Refused(why)),
-        (Ok(other), _) => Err(NotReady::Silence(Silence::Nonsense(format!("{other:?}")))),
+        (Ok(other), _) => Err(NotReady::Silence(Silence::nonsense(&other))),
         (Err(silence), _) => Err(NotReady::Silence(silence)),
     }
 }

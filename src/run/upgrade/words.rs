@@ -68,6 +68,13 @@ pub(in crate::run) enum Silence {
     Deaf(String),
 }
 
+impl Silence {
+    /// A word that does not fit here.
+    pub(super) fn nonsense(word: &impl Serialize) -> Self {
+        Self::Nonsense(serde_json::to_string(word).unwrap_or_default())
+    }
+}
+
 /// One end of the conversation.
 #[derive(Debug)]
 pub(super) struct Line(BufReader<UnixStream>);

@@ -115,3 +115,41 @@ fn a_slow_service_slows_an_upload_down_instead_of_filling_memory() {
         assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
     });
 }
+
+#[test]
+fn requests_that_wait_for_the_one_before_them_wait_at_the_client() {
+    // All in all far more than mesher may grow by, and than sixteen connections are allowed to hold.
+    const CLIENTS: usize = 16;
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Server::start("127.0.0.1:0".parse().unwrap(), move |mut stream, _| {
+            let _ = stream.read(&mut [0; 4096]);
+            held.pass();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        });
+        let mesher = caller(driver, &[("orders", &[origin.address()])]);
+        let before = mesher.resident_bytes();
+        let written = AtomicU64::new(0);
+        let clients: Vec<_> = (0..CLIENTS).map(|_| mesher.connect()).collect();
+        std::thread::scope(|scope| {
+            for client in &clients {
+                scope.spawn(|| {
+                    let requests = "GET http://orders/ HTTP/1.1\r\nHost: orders\r\n\r\n".repeat(1000);
+                    let mut stream = client.stream();
+                    while let Ok(n) = stream.write(requests.as_bytes()) {
+                        written.fetch_add(n as u64, Ordering::SeqCst);
+                    }
+                });
+            }
+            let stood = wait_for_standstill(&written);
+            assert!(stood < CLIENTS as u64 * KERNEL_HOLDS, "{stood} bytes were taken from the clients");
+            let grown = mesher.resident_bytes().saturating_sub(before);
+            assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
+            for client in &clients {
+                let _ = client.stream().shutdown(std::net::Shutdown::Both);
+            }
+            gate.open();
+        });
+    });
+}

@@ -251,6 +251,22 @@ fn a_client_that_leaves_takes_its_request_with_it() {
 }
 
 #[test]
+fn a_client_that_ends_its_side_has_left() {
+    // As for nginx and Envoy: the end of a client that closes looks the same, and most that end have closed.
+    on_both_drivers(|driver| {
+        let service = Hand::listen();
+        let mesher = caller(driver, &[("orders", &[service.address()])]);
+        let mut client = mesher.connect();
+        client.send(GET);
+        let (mut peer, _) = service.accept_request();
+        client.finish();
+        assert!(peer.is_ended(), "the service learns that nobody waits");
+        assert!(client.is_ended(), "no answer is made up");
+        assert_eq!(mesher.metric_of("mesher_requests_total", "code_class=\"none\",flag=\"DC\""), 1);
+    });
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_of_a_response_takes_it_with_it() {
     on_both_drivers(|driver| {
         let service = Hand::listen();

@@ -4,5 +4,4 @@ mod backpressure; // no faster than it is taken
 mod bodies; // framing, streaming
 mod connections; // keep-alive, pipelining, pools, versions, ends
 mod failures; // what mesher answers itself
-mod faulty_origins; // upstreams that break the protocol or off
 mod heads; // what is forwarded of heads, to the byte

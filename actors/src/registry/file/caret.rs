@@ -24,6 +24,25 @@ pub struct Fault {
     pub place: Option<(usize, usize)>,
 }
 
+/// The lines of a text as the reader of YAML counts them, which knows more ends of lines than the system does.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).unwrap_or(rest.len());
+        let (line, behind) = rest.split_at_checked(end)?;
+        let mut characters = behind.chars();
+        let is_cr = characters.next() == Some('\r');
+        rest = characters.as_str();
+        if is_cr {
+            rest = rest.strip_prefix('\n').unwrap_or(rest);
+        }
+        Some(line)
+    })
+}
+
 /// A fault with the line it is in and a caret below its first character.
 ///
 /// ```text
@@ -37,7 +56,7 @@ fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let mut out = format!("{message}\n{margin}--> {}:{line}:{column}", path.display());
-    let Some(shown) = text.lines().nth(line.saturating_sub(1)) else { return out };
+    let Some(shown) = lines(text).nth(line.saturating_sub(1)) else { return out };
     let before = column.saturating_sub(1);
     let skipped = before.saturating_sub(SHOWN_BESIDE);
     let shown: String = shown.chars().skip(skipped).take(2 * SHOWN_BESIDE).map(visible).collect();
@@ -50,6 +69,12 @@ fn render(path: &Path, text: &str, place: Place, message: &str) -> String {
 // === impl Fault ===
 
 impl Fault {
+    /// For where there is only one line.
+    pub(super) fn in_a_line(&self, path: &Path) -> String {
+        let place = self.place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        format!("{}{place}: {}", path.display(), self.message)
+    }
+
     /// As people are shown it.
     pub(super) fn render(&self, path: &Path, text: &str) -> String {
         match self.place {
@@ -64,12 +89,12 @@ impl Fault {
 impl Place {
     /// A place behind the end of the text (something is missing there) becomes the end of its last line.
     fn within(self, text: &str) -> Self {
-        let lines = text.lines().count();
-        if self.line <= lines {
+        let count = lines(text).count();
+        if self.line <= count {
             return self;
         }
-        let column = text.lines().next_back().map_or(0, |last| last.trim_end().chars().count()) + 1;
-        Self { line: lines.max(1), column }
+        let column = lines(text).last().map_or(0, |last| last.trim_end().chars().count()) + 1;
+        Self { line: count.max(1), column }
     }
 }
 
@@ -86,6 +111,13 @@ mod tests {
 
     fn check(text: &str, line: usize, column: usize, expected: &str) {
         assert_eq!(render(Path::new("r.yaml"), text, Place { line, column }, "wrong"), expected);
+    }
+
+    #[test]
+    fn every_end_of_a_line_that_yaml_knows_is_counted() {
+        let all: Vec<_> = lines("a\nb\r\nc\rd\u{85}e\u{2028}f\n\ng\n").collect();
+        assert_eq!(all, ["a", "b", "c", "d", "e", "f", "", "g"]);
+        assert_eq!(lines("").count(), 0);
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::caret::Fault;
+use super::caret::{Fault, lines};
 use crate::registry::endpoint;
 use crate::registry::instance::{Instance, Status, Zone};
 
 /// Instances in a file: those of a thousand services are more than anybody writes by hand, and they are all kept.
 const INSTANCES_MAX: usize = 10_000;
 /// Complaints about one file; each costs a search in it, and more help nobody.
-const COMPLAINTS_MAX: usize = 20;
+pub(super) const COMPLAINTS_MAX: usize = 20;
 
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -174,7 +174,7 @@ impl Registry {
             return;
         }
         let message = format!("address {address:?} is skipped: {why}");
-        let place = text.lines().enumerate().find_map(|(n, line)| {
+        let place = lines(text).enumerate().find_map(|(n, line)| {
             let before = line.get(..line.find(address)?)?;
             Some((n + 1, before.chars().count() + 1))
         });

@@ -12,6 +12,7 @@
 
 mod caret;
 mod format;
+pub mod fuzzing;
 mod source;
 
 pub use caret::Fault;

@@ -25,6 +25,21 @@ pub(super) enum Call {
     Remove { service: Arc<str>, instance: Arc<str> },
 }
 
+impl Call {
+    /// For logs.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::FindService(_) => "find service",
+            Self::CreateService(_) => "create service",
+            Self::CreateInstance { .. } => "create instance",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::SetStatus { .. } => "set status",
+            Self::Confirm { .. } => "confirm service",
+            Self::Remove { .. } => "remove instance",
+        }
+    }
+}
+
 /// How a call went; the id of what was found or made.
 pub(super) type Outcome = Result<Option<Arc<str>>, CallError>;
 

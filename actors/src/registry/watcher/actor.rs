@@ -63,6 +63,19 @@ pub(crate) enum Order {
     Resolve,
 }
 
+impl Order {
+    /// For logs.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Announce(_) => "announce",
+            Self::Withdraw(_) => "withdraw",
+            Self::Release => "release",
+            Self::Expect(_) => "expect",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
 /// The local service is healthy, or is not.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -210,7 +223,7 @@ impl Watcher {
             std::mem::replace(&mut status.registry.reach, Reach::Reachable)
         });
         if was != Reach::Reachable {
-            info!("the registry is reachable");
+            info!("the registry answers");
         }
     }
 
@@ -218,7 +231,7 @@ impl Watcher {
         let reach = Reach::Unreachable(why.clone());
         let was = self.board.update(|status| std::mem::replace(&mut status.registry.reach, reach.clone()));
         if was != reach {
-            warn!(why = one_line(&why), "the registry cannot be reached; the last good answers stay");
+            warn!(why = one_line(&why), "no answers from the registry; the last good ones stay");
         }
         self.change(ctx, |names, now| names.unreachable(&why, now));
     }

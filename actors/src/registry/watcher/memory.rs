@@ -12,12 +12,9 @@ use super::names::Names;
 use crate::balancer::{Selection, Upstream};
 use crate::registry::Source;
 use crate::registry::instance::{Registration, Status};
-use crate::snapshot::stats::{Board, Direction};
+use crate::snapshot::stats::{Board, Direction, OVERFLOW};
 use crate::state::{self, Key, Saved, StateError};
 use crate::status::{DiskStatus, StatusBoard};
-
-/// Service that the numbers of services beyond the bound of the metrics are counted for.
-const OVERFLOW: &str = "__overflow__";
 
 /// How a watcher works.
 pub(crate) struct Settings {

@@ -159,7 +159,7 @@ impl Names {
 
     /// The registry does not answer: what is known from disk is said, and waiting requests are told.
     pub(super) fn unreachable(&mut self, why: &str, now: Instant) -> Vec<Step> {
-        let why: Arc<str> = one_line(&format!("the registry cannot be reached: {why}")).into();
+        let why: Arc<str> = one_line(&format!("no answer from the registry: {why}")).into();
         self.unreachable = Some(why.clone());
         let names: Vec<_> = self.entries.keys().cloned().collect();
         names.iter().flat_map(|name| self.settle(name, why.clone(), now)).collect()
@@ -372,9 +372,9 @@ mod tests {
         let (mut names, now) = (Names::new(10), Instant::now());
         names.lookup(&orders(), now);
         let steps = names.unreachable("connection refused", now);
-        assert_eq!(why_absent(&steps), "the registry cannot be reached: connection refused");
+        assert_eq!(why_absent(&steps), "no answer from the registry: connection refused");
         let steps = names.lookup(&"users".into(), now);
-        assert_eq!(why_absent(&steps), "the registry cannot be reached: connection refused");
+        assert_eq!(why_absent(&steps), "no answer from the registry: connection refused");
         names.reachable();
         assert_eq!(names.lookup(&"carts".into(), now).len(), 1);
     }

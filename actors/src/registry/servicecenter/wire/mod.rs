@@ -6,6 +6,7 @@
 mod failure;
 mod find;
 mod frame;
+pub mod fuzzing;
 mod id;
 mod lenient;
 mod offer;
