@@ -133,20 +133,6 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
-/// The status of a call whose answer is plain HTTP, without a `grpc-status` ("HTTP to gRPC Status Code Mapping",
-/// `http-grpc-status-mapping.md` of the gRPC project).
-#[must_use]
-pub const fn status_of_http(status: u16) -> u8 {
-    match status {
-        400 => 13,                   // INTERNAL
-        401 => 16,                   // UNAUTHENTICATED
-        403 => 7,                    // PERMISSION_DENIED
-        404 => 12,                   // UNIMPLEMENTED
-        429 | 502 | 503 | 504 => 14, // UNAVAILABLE
-        _ => 2,                      // UNKNOWN
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
@@ -224,12 +210,6 @@ mod tests {
         assert_eq!(message(&"a".repeat(5000)), "a".repeat(MESSAGE_BYTES_MAX));
         let reason = message(&"\u{e9}".repeat(5000)).into_owned();
         assert_eq!(reason, "%C3%A9".repeat(MESSAGE_BYTES_MAX / 6));
-    }
-
-    #[test]
-    fn plain_http_answers_have_the_status_that_grpc_gives_them() {
-        let statuses = [400, 401, 403, 404, 429, 500, 502, 503, 504, 200].map(status_of_http);
-        assert_eq!(statuses, [13, 16, 7, 12, 14, 2, 14, 14, 14, 2]);
     }
 
     /// A reader of `grpc-message` as clients have one.
