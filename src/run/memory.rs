@@ -10,12 +10,20 @@
 
 use std::time::Instant;
 
+use mesher_actors::config::{Config, Report};
 use mesher_actors::memory::{Memory, Pressure, Watch};
 use tracing::{info, warn};
 
 use super::node::Node;
 use crate::net;
 use crate::shard::{Command, Handle};
+
+/// What the process may hold by the configuration; none if it says nothing.
+pub(super) fn bytes_max(config: &Config, report: &mut Report) -> Option<u64> {
+    const KEY: &str = "mesher.limit.memoryBytes";
+    config.raw(KEY)?;
+    Some(config.integer(KEY, 0..=1 << 50, 0, report))
+}
 
 /// The memory of the process, looked at in time.
 #[derive(Debug, Default)]

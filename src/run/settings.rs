@@ -13,6 +13,7 @@ use mesher_actors::registry::instance::{Identity, Registration};
 use mesher_actors::snapshot::{Policy, Strategy};
 use mesher_actors::tls::{Ciphers, Tls};
 
+use super::memory;
 use super::registration::{is_for_callers_only, registration};
 use super::registry::Registry;
 use super::service_ports::ServicePorts;
@@ -160,7 +161,7 @@ impl Settings {
                 .unwrap_or(DriverChoice::Auto),
             polling: config.boolean("net.polling", true, report),
             policies,
-            memory_bytes_max: memory_bytes_max(config, report),
+            memory_bytes_max: memory::bytes_max(config, report),
             drain: drain(config, report),
             upgrade_ready_within: config.duration(
                 "mesher.upgrade.readySeconds",
@@ -296,12 +297,6 @@ fn configured_shards(config: &Config, report: &mut Report) -> Option<usize> {
     const KEY: &str = "mesher.shards";
     config.raw(KEY)?;
     usize::try_from(config.integer(KEY, 1..=256, 1, report)).ok()
-}
-
-fn memory_bytes_max(config: &Config, report: &mut Report) -> Option<u64> {
-    const KEY: &str = "mesher.limit.memoryBytes";
-    config.raw(KEY)?;
-    Some(config.integer(KEY, 0..=1 << 50, 0, report))
 }
 
 /// One shard carries what a service beside it can answer; a gateway takes what the machine offers, which the

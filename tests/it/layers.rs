@@ -194,15 +194,10 @@ fn no_request_writes_to_memory_that_shards_share() {
 fn a_counter_is_written_by_a_load_and_a_store() {
     let stats = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/snapshot/stats.rs");
     let stats = code(&fs::read_to_string(stats).unwrap());
-    // Everything before it is on the path of a request; a lock is for meeting a service for the first time.
-    let (path, board) = stats.split_once("pub struct Board").unwrap();
     let words = ["fetch_", "compare_exchange", "swap(", ".lock()"];
-    let found: Vec<_> = words.iter().filter(|word| path.contains(**word)).collect();
+    let found: Vec<_> = words.iter().filter(|word| stats.contains(**word)).collect();
     assert!(found.is_empty(), "{found:?}: each counter has one writer, which needs none of it");
-    assert!(
-        board.contains("lock(") && path.contains("Ordering::Relaxed"),
-        "the file has changed; look again"
-    );
+    assert!(stats.contains("Ordering::Relaxed"), "counters have moved; look there");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod demo; // what a new user tries first
 mod drain; // the orderly end: deregistered, announced, nothing lost
 mod faulty_origins; // what clients see of origins that break the rules
 mod fixtures; // the fake service-center behaves as the real one did
+mod grpc; // gRPC through sidecars, with the libraries people use
 mod h2_bridge; // HTTP/2 on either side: bodies, cancellation, repetition, tunnels, shutdown
 mod http; // HTTP/1.1 through the calling sidecar
 mod http2; // HTTP/2, frame by frame

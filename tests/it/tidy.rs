@@ -31,7 +31,7 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 19] = [
+const PARSERS: [(&str, &str); 21] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
     ("src/codec/first_bytes.rs", "connect_prologue"),
     ("src/codec/grpc.rs", "grpc_timeout"),
@@ -50,6 +50,8 @@ const PARSERS: [(&str, &str); 19] = [
     ("actors/src/registry/servicecenter/wire/frame.rs", "servicecenter_answers"),
     ("actors/src/registry/file/format.rs", "registry_file"),
     ("actors/src/config/yaml.rs", "config_file"),
+    ("actors/src/tls/pem.rs", "pem_file"),
+    ("actors/src/tls/private_key.rs", "pem_file"),
     ("actors/src/config/flatten.rs", "config_file"),
 ];
 

@@ -10,6 +10,7 @@
 //! - [`Service::endpoints`] lists what may be called now: right version, right application, in a callable status.
 //!   Balancing strategies choose among them and never filter again.
 
+mod board;
 pub mod failure;
 pub mod handshakes;
 pub mod port;

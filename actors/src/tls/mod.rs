@@ -23,6 +23,7 @@ mod credentials;
 mod expiry;
 mod facts;
 mod fault;
+pub mod fuzzing;
 mod keeper;
 mod legacy;
 mod material;
