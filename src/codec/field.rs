@@ -2,6 +2,7 @@
 //! passes here may be written into one. Whether it may also be forwarded is not its business.
 
 use super::bytes;
+use super::limits::METHOD_BYTES_MAX;
 use super::names;
 
 /// RFC 9113 section 8.2.1: names are lower-case tokens, values have no control bytes and no white space at their ends.
@@ -25,6 +26,18 @@ pub fn judge_field(name: &[u8], value: &[u8]) -> Result<(), &'static str> {
         (Some(first), Some(last)) if bytes::is_blank(*first) || bytes::is_blank(*last) => {
             Err("white space at the end of a header value")
         }
+        _ => Ok(()),
+    }
+}
+
+/// A method is a token (RFC 9110 section 9.1), and no longer than one that came as text may be.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn judge_method(method: &[u8]) -> Result<(), &'static str> {
+    match method {
+        long if long.len() > METHOD_BYTES_MAX => Err("method is too long"),
+        method if !bytes::is_token_text(method) => Err("byte that no method may have"),
         _ => Ok(()),
     }
 }
@@ -57,6 +70,14 @@ mod tests {
         ];
         for (name, value) in refused {
             assert!(judge_field(name, value).is_err(), "{}: {}", name.escape_ascii(), value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_method_is_a_token_of_some_length() {
+        assert_eq!(judge_method(&[b'M'; METHOD_BYTES_MAX]), Ok(()));
+        for refused in [&[b'M'; METHOD_BYTES_MAX + 1][..], b"", b"GET /"] {
+            assert!(judge_method(refused).is_err(), "{}", refused.escape_ascii());
         }
     }
 

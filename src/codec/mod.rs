@@ -44,7 +44,7 @@ pub mod write;
 pub use authority::Authority;
 pub use body::{Body, Forwarded, Outgoing};
 pub use date::{DateText, imf_fixdate};
-pub use field::{is_trailer, judge_field};
+pub use field::{is_trailer, judge_field, judge_method};
 pub use first_bytes::FirstBytes;
 pub use frames::{FrameFault, FrameWatch};
 pub use framing::Framing;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
 
-use crate::codec::{Authority, Known, Limits, Target, grpc, judge_field};
+use crate::codec::{Authority, Known, Limits, Target, grpc, judge_field, judge_method};
 use crate::handler::Reply;
 use crate::handler::context::SourceContext;
 
@@ -73,6 +73,7 @@ pub(super) fn judge(parts: &mut Parts, limits: &Limits, has_body: bool) -> Resul
     if parts.headers.len() > limits.headers {
         return Err(refusal(431, "head has too many header fields"));
     }
+    judge_method(parts.method.as_str().as_bytes()).map_err(|why| refusal(400, why))?;
     let traits = look(&parts.headers, &parts.method)?;
     if parts.headers.contains_key(header::HOST) {
         settle_host(parts)?;
@@ -164,6 +165,8 @@ fn with_authority(old: &Uri, authority: &[u8]) -> Option<Uri> {
     let mut parts = old.clone().into_parts();
     parts.authority = Some(uri::Authority::try_from(authority).ok()?);
     parts.scheme.get_or_insert(Scheme::HTTP);
+    // A path that is but a fragment, which is not sent, counts as none.
+    parts.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
     Uri::from_parts(parts).ok()
 }
 

@@ -49,6 +49,8 @@ pub(in crate::proxy) fn write_request(out: &mut Vec<u8>, parts: &Parts, has_body
     for (name, value) in &parts.headers {
         match *name {
             header::CONTENT_LENGTH | header::HOST => {}
+            // Joined, an empty one would leave blanks at an end of the value.
+            header::COOKIE if value.is_empty() => {}
             header::COOKIE => crumbs.push(value.as_bytes()),
             // RFC 9110 section 10.1.4: it concerns the next hop, which is to be told so.
             header::TE => {
