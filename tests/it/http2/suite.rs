@@ -44,7 +44,8 @@ pub(crate) fn assert_lost(results: &Results, table: &[Lost], played: usize, at: 
     let known: BTreeSet<&str> = table.iter().map(|(name, _)| *name).collect();
     let lost: BTreeSet<&str> = results.lost.iter().map(String::as_str).collect();
     let newly_lost: Vec<_> = lost.difference(&known).collect();
-    let newly_won: Vec<_> = known.difference(&lost).collect();
+    let won: BTreeSet<&str> = results.won.iter().map(String::as_str).collect();
+    let newly_won: Vec<_> = known.intersection(&won).collect();
     assert!(newly_lost.is_empty(), "cases are lost that were not: {newly_lost:#?}");
     assert!(newly_won.is_empty(), "take out of the table what is not lost any more: {newly_won:#?}");
     assert_eq!(results.won.len() + results.lost.len(), played, "another number of cases than there are");
