@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use super::suite::{self, Lost, Results};
 use super::suited::Suited;
 
-/// Cases that there are.
-const CASES: usize = 107;
+/// Cases that there are, the unsteady ones aside.
+const CASES: usize = 106;
+/// Cases that are won or lost as timing has it.
+const UNSTEADY: &[Lost] = &[(
+    "7. error codes :: sends goaway frame with unknown error code",
+    "who says goodbye without a stream is let go at once, at times before its ping has come",
+)];
 /// Cases that do not pass, with the reason.
 const LOST: &[Lost] = &[
     ("4. http frames :: invalid header block fragment", CODE),
@@ -35,9 +40,6 @@ const LOST: &[Lost] = &[
 const CODE: &str = "the crate says PROTOCOL_ERROR where there is a code that tells more";
 /// Why a case is lost whose request is refused as it should be (RFC 9113 section 8.1.1 allows a response).
 const ANSWERED: &str = "the stream is answered with 400 and the reason, not reset without one";
-/// On so many cases the program may have no verdict: where a connection ends before the case has sent all that it wanted
-/// to, which is for the scheduler to say, it panics.
-const UNDECIDED_MAX: usize = 2;
 /// Milliseconds that a case waits for a frame.
 const PATIENCE: &str = "5000";
 /// What stands before the name of each case.
@@ -64,10 +66,8 @@ fn read(output: &str) -> Results {
 fn httpwg_is_won_but_for_the_table() {
     let Some(program) = suite::find("httpwg") else { return };
     for suited in Suited::each() {
-        let results = play(&program, suited.address());
-        let undecided = CASES.saturating_sub(results.won.len() + results.lost.len());
-        assert!(undecided <= UNDECIDED_MAX, "no verdict on {undecided} cases");
-        suite::assert_lost(&results, LOST, CASES - undecided, suited.address());
+        let results = play(&program, suited.address()).without(UNSTEADY);
+        suite::assert_lost(&results, LOST, CASES, suited.address());
     }
 }
 
