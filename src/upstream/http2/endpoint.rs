@@ -105,6 +105,14 @@ impl Endpoint {
         }
     }
 
+    /// Retires the connections that carry nothing, unless somebody waits for them.
+    pub(super) fn let_go(&self) {
+        if self.waiting.is_empty() {
+            let links = self.links.borrow().clone();
+            links.iter().filter(|link| link.is_empty()).for_each(|link| link.retire());
+        }
+    }
+
     /// A connection takes no more calls.
     pub(super) fn forget(&self, link: &Link) {
         self.links.borrow_mut().retain(|known| !std::ptr::eq(&**known, link));

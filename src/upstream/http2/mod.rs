@@ -5,7 +5,8 @@
 //! bounded queue and is served first come, first served. A [`Ready`] place becomes a [`Call`] by sending a request; its
 //! [`Lease`] is the place itself, given back when dropped.
 //!
-//! A connection serves until its peer says GOAWAY, it is too old, or nobody has used it for a while. From then on it is
+//! A connection serves until its peer says GOAWAY, it is too old, or nobody has used it for a while (at once if
+//! memory is short). From then on it is
 //! *retired*: no new calls, those under way finish, then GOAWAY(NO_ERROR) and the end. A connection whose peer does not
 //! answer a PING is dropped, and its calls fail.
 //!
