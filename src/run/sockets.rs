@@ -20,22 +20,9 @@ use crate::shard::ListenerSpec;
 #[derive(Debug)]
 pub struct Sockets {
     /// Those of the shards.
-    pub traffic: Vec<Traffic>,
+    pub traffic: Vec<ListenerSpec>,
     /// That of the admin.
     pub admin: Option<TcpListener>,
-}
-
-/// A socket for traffic.
-#[derive(Debug)]
-pub struct Traffic {
-    /// The socket.
-    pub socket: TcpListener,
-    /// Which way its requests go.
-    pub direction: Direction,
-    /// What it presents if it speaks TLS.
-    pub presents: Presents,
-    /// What it is for.
-    pub protocol: Protocol,
 }
 
 /// An address cannot be listened on.
@@ -65,11 +52,11 @@ impl Sockets {
         let mut traffic = Vec::new();
         for (address, direction) in listeners(mode, settings.listen) {
             let (socket, presents) = (bind(address, HTTP_KEY)?, presents(mode, direction, Protocol::Rest));
-            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Rest });
+            traffic.push(ListenerSpec { socket, direction, presents, protocol: Protocol::Rest });
         }
         for (address, direction) in settings.listen_grpc.iter().flat_map(|at| listeners(mode, *at)) {
             let (socket, presents) = (bind(address, GRPC_KEY)?, presents(mode, direction, Protocol::Grpc));
-            traffic.push(Traffic { socket, direction, presents, protocol: Protocol::Grpc });
+            traffic.push(ListenerSpec { socket, direction, presents, protocol: Protocol::Grpc });
         }
         let admin = settings.admin.map(|address| bind(address, ADMIN_KEY)).transpose()?;
         Ok(Self { traffic, admin })
@@ -89,17 +76,7 @@ impl Sockets {
     /// # Errors
     /// Out of file descriptors.
     pub fn for_shard(&self) -> io::Result<Vec<ListenerSpec>> {
-        self.traffic
-            .iter()
-            .map(|Traffic { socket, direction, presents, protocol }| {
-                Ok(ListenerSpec {
-                    socket: socket.try_clone()?,
-                    direction: *direction,
-                    presents: *presents,
-                    protocol: *protocol,
-                })
-            })
-            .collect()
+        self.traffic.iter().map(ListenerSpec::try_clone).collect()
     }
 }
 

@@ -34,6 +34,18 @@ pub struct ListenerSpec {
     pub presents: Presents,
 }
 
+impl ListenerSpec {
+    /// The same once more, on a duplicate of the socket.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let Self { socket, direction, protocol, presents } = self;
+        let (direction, protocol, presents) = (*direction, *protocol, *presents);
+        Ok(Self { socket: socket.try_clone()?, direction, protocol, presents })
+    }
+}
+
 /// Everything a shard is made of.
 #[derive(Debug)]
 pub struct ShardSpec {

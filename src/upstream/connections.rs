@@ -142,9 +142,10 @@ impl Upstreams {
         }
     }
 
-    /// Closes all idle connections.
+    /// Closes all idle connections; those that speak HTTP/2 say goodbye first.
     pub fn let_go(&self) {
         self.pools.borrow_mut().let_go();
+        self.http2.let_go();
     }
 
     /// A kept connection that, as far as is known, is still alive and has been sent nothing that nobody asked for. What

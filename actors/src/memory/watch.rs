@@ -58,11 +58,12 @@ impl Watch {
 
     /// Looks; true if it has become short, or is no longer.
     pub fn look(&mut self) -> bool {
-        let used = self.used().unwrap_or_default();
-        self.note(used)
+        self.note(self.used())
     }
 
-    fn note(&mut self, used: u64) -> bool {
+    /// What cannot be seen (out of file descriptors, most likely) is as it was: a flood must not end the shedding of load.
+    fn note(&mut self, used: Option<u64>) -> bool {
+        let used = used.unwrap_or(self.memory.used_bytes);
         let before = self.memory.pressure;
         self.memory.used_bytes = used;
         self.memory.pressure = before.after(used, self.memory.limit_bytes);
@@ -111,9 +112,17 @@ mod tests {
         let mut watch = Watch::begin(Some(1 << 40)).unwrap().unwrap();
         assert!(!watch.look(), "there is room");
         assert!(watch.memory().used_bytes > 1 << 20, "{:?}", watch.memory());
-        assert!(watch.note(1 << 40) && !watch.note(1 << 40));
+        assert!(watch.note(Some(1 << 40)) && !watch.note(Some(1 << 40)));
         assert_eq!((watch.memory().pressure, watch.memory().shortages), (Pressure::High, 1));
         assert!(watch.look());
         assert_eq!((watch.memory().pressure, watch.memory().shortages), (Pressure::Low, 1));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_seen_is_as_short_as_it_was() {
+        let mut watch = Watch::begin(Some(1 << 40)).unwrap().unwrap();
+        watch.note(Some(1 << 40));
+        assert!(!watch.note(None));
+        assert_eq!((watch.memory().pressure, watch.memory().used_bytes), (Pressure::High, 1 << 40));
     }
 }

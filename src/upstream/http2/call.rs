@@ -22,7 +22,7 @@ pub struct Ready {
 }
 
 /// A request that was sent. The parts may be taken apart; dropping answer and body before the end of the stream resets it
-/// (RST_STREAM with CANCEL).
+/// (RST_STREAM with CANCEL), as [`Answer`] says.
 pub struct Call {
     /// What comes back.
     pub answer: Answer,
@@ -33,14 +33,20 @@ pub struct Call {
     pub lease: Lease,
 }
 
-/// The answer's head.
+/// The answer's head. Given up before it has come, the call is cancelled at the peer as soon as that does others no harm.
 ///
 /// Counts as an outstanding call of the shard until it has come. The body in it is window credit of the peer: who passes it
 /// on calls `release_capacity` once the bytes are out, never before.
 #[must_use = "an answer that is not awaited is cancelled"]
 pub struct Answer {
+    /// None once it has come.
+    awaited: Option<Awaited>,
+}
+
+struct Awaited {
     response: ResponseFuture,
-    outstanding: Option<Outstanding>,
+    link: Rc<Link>,
+    _outstanding: Outstanding,
 }
 
 /// One of the streams that a connection may carry at a time. Dropping it lets the next call in.
@@ -70,8 +76,9 @@ impl Ready {
     pub fn send(mut self, request: http::Request<()>, end: bool) -> Result<Call, CallError> {
         match self.sender.send_request(request, end) {
             Ok((response, body)) => {
-                let answer = Answer { response, outstanding: Some(net::outstanding()) };
-                Ok(Call { answer, body, lease: self.lease })
+                let link = self.lease.link.clone();
+                let awaited = Awaited { response, link, _outstanding: net::outstanding() };
+                Ok(Call { answer: Answer { awaited: Some(awaited) }, body, lease: self.lease })
             }
             Err(error) => Err(self.lease.unsent(&error)),
         }
@@ -100,7 +107,10 @@ impl Answer {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http::Response<()>, h2::Error>>> {
-        self.response.poll_informational(cx)
+        match &mut self.awaited {
+            Some(awaited) => awaited.response.poll_informational(cx),
+            None => Poll::Ready(None),
+        }
     }
 }
 
@@ -108,9 +118,18 @@ impl Future for Answer {
     type Output = Result<http::Response<RecvStream>, h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.response).poll(cx));
-        self.outstanding = None;
+        let Some(awaited) = &mut self.awaited else { return Poll::Pending };
+        let answer = ready!(Pin::new(&mut awaited.response).poll(cx));
+        self.awaited = None;
         Poll::Ready(answer)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(Awaited { response, link, .. }) = self.awaited.take() {
+            link.abandon(response);
+        }
     }
 }
 

@@ -3,31 +3,37 @@
 //! One connection is filled before the next is used: fewer connections mean fewer system calls for the same frames, and
 //! under falling load the later ones empty and go.
 
-/// How full a connection is.
+/// How a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     /// Places that are taken.
     pub(super) open: u32,
     /// Places there are. A peer may take some back while they are used.
     pub(super) limit: u32,
+    /// Its peer has been sent so many cancellations that it may end it.
+    pub(super) resting: bool,
 }
 
-/// The first connection with a place.
-pub(super) fn choose(loads: impl IntoIterator<Item = Load>) -> Option<usize> {
-    loads.into_iter().position(|load| load.open < load.limit)
-}
-
-/// Whether another connection would help: all are full, there may be one more, and no peer has asked for a pause by
-/// allowing no stream at all.
-pub(super) fn wants_another(loads: impl IntoIterator<Item = Load>, connections_max: usize) -> bool {
-    let mut count = 0;
-    for load in loads {
-        if load.open < load.limit || load.limit == 0 {
-            return false;
-        }
-        count += 1;
+impl Load {
+    fn has_place(self) -> bool {
+        self.open < self.limit
     }
-    count < connections_max
+
+    fn is_inviting(self) -> bool {
+        self.has_place() && !self.resting
+    }
+}
+
+/// The first connection with a place; `may_grow`: there may be another, so one that rests is left alone.
+pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, may_grow: bool) -> Option<usize> {
+    let resting = || loads.clone().position(Load::has_place).filter(|_| !may_grow);
+    loads.clone().position(Load::is_inviting).or_else(resting)
+}
+
+/// Whether another connection would help, if there may be one: all are full or rest, and no peer has asked for a pause by
+/// allowing no stream at all.
+pub(super) fn wants_another(mut loads: impl Iterator<Item = Load>) -> bool {
+    loads.all(|load| load.limit > 0 && !load.is_inviting())
 }
 
 #[cfg(test)]
@@ -35,38 +41,45 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn loads(of: &[(u32, u32)]) -> Vec<Load> {
-        of.iter().map(|&(open, limit)| Load { open, limit }).collect()
+    fn loads(of: &[(u32, u32, bool)]) -> impl Iterator<Item = Load> + Clone {
+        of.iter().map(|&(open, limit, resting)| Load { open, limit, resting })
     }
 
     #[test]
     fn one_is_filled_before_the_next() {
-        assert_eq!(choose(loads(&[(99, 100), (0, 100)])), Some(0));
-        assert_eq!(choose(loads(&[(100, 100), (3, 100), (0, 100)])), Some(1));
-        assert_eq!(choose(loads(&[(100, 100), (1, 1)])), None);
+        assert_eq!(choose(loads(&[(99, 100, false), (0, 100, false)]), true), Some(0));
+        assert_eq!(choose(loads(&[(100, 100, false), (3, 100, false), (0, 100, false)]), true), Some(1));
+        assert_eq!(choose(loads(&[(100, 100, false), (1, 1, false)]), true), None);
     }
 
     #[test]
-    fn another_is_wanted_when_all_are_full_up_to_the_bound() {
-        assert!(wants_another(loads(&[]), 1));
-        assert!(wants_another(loads(&[(1, 1), (7, 5)]), 3));
-        assert!(!wants_another(loads(&[(1, 1), (7, 5)]), 2));
-        assert!(!wants_another(loads(&[(1, 2)]), 3));
+    fn one_that_rests_is_used_only_if_there_is_and_can_be_no_other() {
+        let (one, two) = ([(9, 100, true)], [(9, 100, true), (0, 100, false)]);
+        assert_eq!((choose(loads(&two), true), choose(loads(&two), false)), (Some(1), Some(1)));
+        assert_eq!((choose(loads(&one), true), choose(loads(&one), false)), (None, Some(0)));
+        assert!(wants_another(loads(&one)) && !wants_another(loads(&two)));
+    }
+
+    #[test]
+    fn another_is_wanted_when_all_are_full() {
+        assert!(wants_another(loads(&[])));
+        assert!(wants_another(loads(&[(1, 1, false), (7, 5, false)])));
+        assert!(!wants_another(loads(&[(1, 2, false)])));
     }
 
     #[test]
     fn a_peer_that_allows_no_stream_is_not_asked_by_more_connections() {
-        assert!(!wants_another(loads(&[(0, 0)]), 8));
+        assert!(!wants_another(loads(&[(0, 0, false)])));
+        assert!(!wants_another(loads(&[(9, 100, true), (0, 0, false)])));
     }
 
     proptest! {
         #[test]
-        fn never_both_a_place_and_another_connection(of in proptest::collection::vec((0_u32..4, 0_u32..4), 0..6), max in 0_usize..8) {
-            let all = loads(&of);
-            let chosen = choose(all.iter().copied());
-            prop_assert!(chosen.is_none() || !wants_another(all.iter().copied(), max));
-            if let Some(load) = chosen.and_then(|at| all.get(at)) {
-                prop_assert!(load.open < load.limit);
+        fn never_both_a_place_and_another_connection(of in proptest::collection::vec((0_u32..4, 0_u32..4, proptest::bool::ANY), 0..6), may_grow: bool) {
+            let chosen = choose(loads(&of), may_grow);
+            prop_assert!(chosen.is_none() || !(may_grow && wants_another(loads(&of))));
+            if let Some((open, limit, _)) = chosen.and_then(|at| of.get(at)) {
+                prop_assert!(open < limit);
             }
         }
     }

@@ -105,6 +105,14 @@ impl Endpoint {
         }
     }
 
+    /// Retires the connections that carry nothing, unless somebody waits for them.
+    pub(super) fn let_go(&self) {
+        if self.waiting.is_empty() {
+            let links = self.links.borrow().clone();
+            links.iter().filter(|link| link.is_empty()).for_each(|link| link.retire());
+        }
+    }
+
     /// A connection takes no more calls.
     pub(super) fn forget(&self, link: &Link) {
         self.links.borrow_mut().retain(|known| !std::ptr::eq(&**known, link));
@@ -116,27 +124,25 @@ impl Endpoint {
 
     fn chosen(&self) -> Option<Rc<Link>> {
         let links = self.links.borrow();
-        let at = choice::choose(loads(&links))?;
+        let at = choice::choose(loads(&links), self.may_grow())?;
         links.get(at).cloned()
     }
 
     fn connect(&self) {
-        let settings = self.settings.borrow().clone();
-        let max = settings.connections_per_endpoint.max(1);
-        if self.connecting.get()
-            || self.is_paused()
-            || !choice::wants_another(loads(&self.links.borrow()), max)
-        {
+        if self.connecting.get() || !self.may_grow() || !choice::wants_another(loads(&self.links.borrow())) {
             return;
         }
         self.connecting.set(true);
+        let settings = self.settings.borrow().clone();
         let attempt = Attempt { endpoint: Some(self.me.clone()) };
         net::spawn(driver::run(attempt, self.dial.clone(), settings, self.stats.clone()));
     }
 
-    fn is_paused(&self) -> bool {
+    /// There may be another connection.
+    pub(super) fn may_grow(&self) -> bool {
+        let count = self.links.borrow().len();
         let paused = self.paused_until.get().is_some_and(|until| net::now() < until);
-        paused && !self.links.borrow().is_empty()
+        count < self.settings.borrow().connections_per_endpoint.max(1) && !(paused && count > 0)
     }
 
     fn connected(&self, link: Rc<Link>) {
@@ -154,6 +160,7 @@ impl Endpoint {
         } else {
             tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
             self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
+            self.dispatch(); // to those that rest
         }
     }
 
@@ -182,7 +189,7 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-fn loads(links: &[Rc<Link>]) -> impl Iterator<Item = Load> {
+fn loads(links: &[Rc<Link>]) -> impl Iterator<Item = Load> + Clone {
     links.iter().map(|link| link.load())
 }
 

@@ -44,6 +44,12 @@ impl Endpoints {
         self.by_pool.borrow_mut().insert(id, endpoint);
     }
 
+    /// Retires all connections that carry nothing.
+    pub(in crate::upstream) fn let_go(&self) {
+        let all: Vec<_> = self.by_pool.borrow().values().cloned().collect();
+        all.iter().for_each(|endpoint| endpoint.let_go());
+    }
+
     /// The pool is gone.
     pub(in crate::upstream) fn remove(&self, id: PoolId) {
         let removed = self.by_pool.borrow_mut().remove(&id);

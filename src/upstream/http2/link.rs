@@ -8,13 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use futures::FutureExt;
+use futures::future::select;
+use h2::client::{ResponseFuture, SendRequest};
 use mesher_actors::snapshot::stats::ShardStats;
 
 use super::call::{Lease, Ready};
 use super::choice::Load;
 use super::endpoint::Endpoint;
 use super::error::{CallError, Cause};
+use super::pace::Pace;
 use super::pulse::{Due, Pulse, View};
 use super::wire::Wire;
 use crate::net::{self, Deadline};
@@ -27,14 +30,17 @@ pub(super) struct Link {
     wire: Weak<Wire>,
     /// None once the connection is retired: without it the `h2` crate says GOAWAY and closes after the last stream.
     sender: RefCell<Option<SendRequest<Bytes>>>,
-    /// Calls under way, and how many there may be.
-    load: Cell<Load>,
+    /// Calls under way.
+    open: Cell<u32>,
+    /// How many there may be.
+    limit: Cell<u32>,
     /// Since when there are calls, or since when there are none.
     since: Cell<Instant>,
     /// It has carried a call.
     used: Cell<bool>,
     retired: Cell<Option<Instant>>,
     pulse: RefCell<Pulse>,
+    pace: RefCell<Pace>,
     deadline: Deadline,
     /// Why its task gave it up: the `h2` crate does not know and cannot tell its streams.
     epitaph: Cell<Option<&'static str>>,
@@ -55,11 +61,13 @@ impl Link {
             endpoint,
             wire: Rc::downgrade(wire),
             sender: RefCell::new(Some(sender)),
-            load: Cell::new(Load { open: 0, limit: streams_max }),
+            open: Cell::new(0),
+            limit: Cell::new(streams_max),
             since: Cell::new(net::now()),
             used: Cell::new(false),
             retired: Cell::new(None),
             pulse: RefCell::new(pulse),
+            pace: RefCell::new(Pace::new(net::now())),
             deadline: Deadline::new(),
             epitaph: Cell::new(None),
             stats,
@@ -67,33 +75,60 @@ impl Link {
     }
 
     pub(super) fn load(&self) -> Load {
-        self.load.get()
+        let resting = !self.pace.borrow().wait(net::now()).is_zero();
+        Load { open: self.open.get(), limit: self.limit.get(), resting }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.get() == 0
     }
 
     /// It carries nothing, and something has come from its peer that its task has not seen yet: the end, perhaps.
     pub(super) fn may_have_ended(&self) -> bool {
-        self.load.get().open == 0 && self.wire.upgrade().is_none_or(|wire| wire.is_stale())
+        self.is_empty() && self.wire.upgrade().is_none_or(|wire| wire.is_stale())
     }
 
     /// One place more is taken. None if the connection is retired.
     pub(super) fn lease(self: &Rc<Self>) -> Option<Ready> {
         let sender = self.sender.borrow().clone()?;
-        let load = self.load.get();
-        self.load.set(Load { open: load.open + 1, ..load });
-        self.stats.upstream_http2_streams.add(1);
         self.stats.upstream_reused.add(u64::from(self.used.replace(true)));
-        if load.open == 0 {
+        Some(Ready::new(sender, self.occupy()))
+    }
+
+    fn occupy(self: &Rc<Self>) -> Lease {
+        let open = self.open.get();
+        self.open.set(open + 1);
+        self.stats.upstream_http2_streams.add(1);
+        if open == 0 {
             self.since.set(net::now());
         }
-        Some(Ready::new(sender, Lease::new(self.clone())))
+        Lease::new(self.clone())
+    }
+
+    /// Nobody waits for an answer any more, which has not begun. Its stream is reset when it is its turn, and keeps a place
+    /// until then; at once if there can be no other connection, since the place is worth more.
+    pub(super) fn abandon(self: &Rc<Self>, mut response: ResponseFuture) {
+        if (&mut response).now_or_never().is_some() || self.endpoint.upgrade().is_some_and(|e| !e.may_grow())
+        {
+            return;
+        }
+        let wait = self.pace.borrow_mut().cancel(net::now());
+        if wait.is_zero() {
+            return;
+        }
+        let lease = self.occupy();
+        net::spawn(async move {
+            select(response, net::sleep(wait)).await;
+            drop(lease);
+        });
     }
 
     /// One place less is taken.
     pub(super) fn release(&self) {
-        let load = self.load.get();
-        self.load.set(Load { open: load.open.saturating_sub(1), ..load });
+        let open = self.open.get();
+        self.open.set(open.saturating_sub(1));
         self.stats.upstream_http2_streams.sub(1);
-        if load.open == 1 {
+        if open == 1 {
             self.since.set(net::now());
             self.rearm();
         }
@@ -104,11 +139,9 @@ impl Link {
 
     /// The peer allows this many streams at a time.
     pub(super) fn set_limit(&self, limit: u32) {
-        let load = self.load.get();
-        if load.limit == limit {
+        if self.limit.replace(limit) == limit {
             return;
         }
-        self.load.set(Load { limit, ..load });
         if let Some(endpoint) = self.endpoint.upgrade() {
             endpoint.dispatch();
         }
@@ -176,7 +209,7 @@ impl Link {
     fn view(&self) -> View {
         let since = self.since.get();
         View {
-            busy: self.load.get().open > 0,
+            busy: !self.is_empty(),
             since,
             heard: self.wire.upgrade().map_or(since, |wire| wire.heard()),
             retired: self.retired.get(),

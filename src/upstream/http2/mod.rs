@@ -5,12 +5,17 @@
 //! bounded queue and is served first come, first served. A [`Ready`] place becomes a [`Call`] by sending a request; its
 //! [`Lease`] is the place itself, given back when dropped.
 //!
-//! A connection serves until its peer says GOAWAY, it is too old, or nobody has used it for a while. From then on it is
+//! A connection serves until its peer says GOAWAY, it is too old, or nobody has used it for a while (at once if
+//! memory is short). From then on it is
 //! *retired*: no new calls, those under way finish, then GOAWAY(NO_ERROR) and the end. A connection whose peer does not
 //! answer a PING is dropped, and its calls fail.
 //!
+//! A call that is given up is cancelled by RST_STREAM. Peers count those that come before they have answered, so only a few
+//! are sent at once; the others keep their places until they are answered or it is their turn, and the connection *rests*:
+//! as long as there may be another, new calls do not go to it.
+//!
 //! What is decided is pure and takes time as an argument: `choice` (which connection), `pulse` (age, idleness, pings),
-//! `error` (what a failure means). `queue` is who waits. `wire` (the socket), `link` (one connection as its users see it),
+//! `pace` (when to cancel), `error` (what a failure means). `queue` is who waits. `wire` (the socket), `link` (one connection as its users see it),
 //! `driver` (its task), `call`, `endpoint` and `endpoints` apply them. The `h2` crate speaks the protocol; it has no clock, so every
 //! time-out is here.
 
@@ -21,6 +26,7 @@ mod endpoint;
 mod endpoints;
 mod error;
 mod link;
+mod pace;
 mod pulse;
 mod queue;
 mod settings;

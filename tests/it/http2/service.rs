@@ -12,9 +12,6 @@ use http::{Method, Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// Streams that a sidecar may give up before they are looked at: it does so for many clients at once, on one connection.
-const RESETS_MAX: usize = 10_000;
-
 /// The service. Dropping it closes the listener and every connection.
 pub(crate) struct Service {
     address: SocketAddr,
@@ -68,9 +65,7 @@ async fn accept(listener: &TcpListener, text: &'static str, requests: &Arc<Atomi
     while let Ok((stream, _)) = listener.accept().await {
         let requests = requests.clone();
         tokio::spawn(async move {
-            let mut builder = server::Builder::new();
-            builder.max_pending_accept_reset_streams(RESETS_MAX);
-            let Ok(mut connection) = builder.handshake(stream).await else { return };
+            let Ok(mut connection) = server::handshake(stream).await else { return };
             while let Some(Ok((request, respond))) = connection.accept().await {
                 requests.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(answer(request, respond, text));

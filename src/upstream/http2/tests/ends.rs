@@ -169,6 +169,30 @@ fn a_connection_that_carries_nothing_is_closed_after_the_idle_time() {
 }
 
 #[test]
+fn connections_that_carry_nothing_are_let_go_at_once_and_others_go_on() {
+    on_each(async || {
+        let world = World::new(Settings { streams_per_connection: 1, ..Settings::default() });
+        let running = world.call();
+        let mut busy = world.peer.accept(100).await;
+        let running_id = busy.request().await;
+        let call = world.call();
+        let mut idle = world.peer.accept(100).await;
+        let id = idle.request().await;
+        idle.answer(id).await;
+        assert_eq!(call.await.unwrap(), Ok(200));
+        world.upstreams.let_go();
+        idle.goodbye().await;
+        until("the idle one is closed", || world.connections() == 1).await;
+        busy.answer(running_id).await;
+        assert_eq!(running.await.unwrap(), Ok(200));
+        let next = world.call();
+        let id = busy.request().await;
+        busy.answer(id).await;
+        assert_eq!(next.await.unwrap(), Ok(200));
+    });
+}
+
+#[test]
 fn a_peer_that_does_not_answer_a_ping_loses_its_calls_and_one_that_does_keeps_them() {
     on_each(async || {
         let settings = Settings { ping_interval: SHORT, ping_timeout: 5 * SHORT, ..Settings::default() };
@@ -212,17 +236,24 @@ fn when_its_pool_is_gone_an_endpoint_finishes_what_runs_and_takes_nothing_new() 
     });
 }
 
+/// A call that runs on the only connection there is, and another that waits for it, since a further one could not be made.
+async fn running_and_waiting(
+    world: &World,
+) -> ([oneshot::Receiver<Result<u16, CallError>>; 2], Session, u32) {
+    let first = world.call();
+    let mut session = world.peer.accept(100).await;
+    let id = session.request().await;
+    let second = world.call();
+    drop(world.peer.accept_silently().await);
+    until("the attempt has failed", || format!("{:?}", world.endpoint).contains("connecting: false")).await;
+    ([first, second], session, id)
+}
+
 #[test]
 fn a_further_connection_that_cannot_be_made_leaves_callers_waiting_for_those_there_are() {
     on_each(async || {
         let world = World::new(Settings { streams_per_connection: 1, ..Settings::default() });
-        let first = world.call();
-        let mut session = world.peer.accept(100).await;
-        let id = session.request().await;
-        let second = world.call();
-        drop(world.peer.accept_silently().await);
-        until("the attempt has failed", || format!("{:?}", world.endpoint).contains("connecting: false"))
-            .await;
+        let ([first, second], mut session, id) = running_and_waiting(&world).await;
         session.answer(id).await;
         assert_eq!(first.await.unwrap(), Ok(200));
         let id = session.request().await;
@@ -235,13 +266,7 @@ fn a_further_connection_that_cannot_be_made_leaves_callers_waiting_for_those_the
 fn callers_that_wait_are_served_although_the_last_connection_goes_right_after_a_failed_attempt() {
     on_each(async || {
         let world = World::new(Settings { streams_per_connection: 1, ..Settings::default() });
-        let first = world.call();
-        let mut session = world.peer.accept(100).await;
-        let id = session.request().await;
-        let second = world.call();
-        drop(world.peer.accept_silently().await);
-        until("the attempt has failed", || format!("{:?}", world.endpoint).contains("connecting: false"))
-            .await;
+        let ([first, second], session, id) = running_and_waiting(&world).await;
         session.go_away(id).await;
         let mut next = world.peer.accept(100).await;
         let other = next.request().await;

@@ -6,6 +6,7 @@ mod calls;
 mod churn;
 mod ends;
 mod peer;
+mod resets;
 
 use std::future::Future;
 use std::net::SocketAddr;
