@@ -132,12 +132,13 @@ impl Connection<'_> {
         }
         self.cut = true;
         self.h2.abrupt_shutdown(reason);
+        self.deadline.arm(net::now() + GOODBYE);
         true
     }
 
     /// Takes no more streams; those under way finish.
     fn leave(&mut self) {
-        if !self.leaving {
+        if !self.leaving && !self.cut {
             self.leaving = true;
             self.h2.graceful_shutdown();
             self.deadline.arm(net::now() + GOODBYE);
@@ -146,6 +147,9 @@ impl Connection<'_> {
 
     /// The time is up: what for?
     fn is_over(&mut self, now: Instant) -> bool {
+        if self.cut {
+            return true;
+        }
         if self.leaving {
             self.deadline.arm(now + GOODBYE);
             return self.session.idle_since().is_some();

@@ -49,8 +49,8 @@ pub(super) const EARLY_RESETS_MAX: u32 = 2 * STREAMS_MAX;
 /// How fast [`EARLY_RESETS_MAX`] fills up by itself.
 pub(super) const EARLY_RESETS_A_SECOND: u32 = 20;
 
-/// How long a client may take to acknowledge that its connection ends, or a connection without streams is waited for when
-/// the shard closes: who connected a moment ago is about to send.
+/// How long a client may take to acknowledge that its connection ends, or to make room for the reason if it ends at once. As
+/// long a connection without streams is waited for when the shard closes: who connected a moment ago is about to send.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The bounds as the `h2` crate wants them.
