@@ -2,7 +2,10 @@
 //! have, values that no setting can have, a type that only servers send.
 //!
 //! It follows a client's bytes behind the preface, however they are cut, and says where the first bad frame begins and
-//! with which code the connection has to end. It knows no stream and reads no header block.
+//! with which code the connection has to end, and since when a header block has been waiting for its end. It knows no
+//! stream and reads no header block.
+
+use std::time::Instant;
 
 /// An error code of HTTP/2 (RFC 9113 section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +18,14 @@ pub enum FrameFault {
     FrameSize,
 }
 
+const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 
 /// Bytes before the payload of every frame.
 const HEAD_BYTES: usize = 9;
@@ -28,6 +33,8 @@ const HEAD_BYTES: usize = 9;
 const SETTING_BYTES: usize = 6;
 /// Flag of a SETTINGS frame that only acknowledges.
 const ACK: u8 = 1;
+/// Flag of the last frame of a header block.
+const END_HEADERS: u8 = 4;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 /// Largest window there can be (RFC 9113 section 6.9.1).
 const WINDOW_MAX: u32 = 0x7fff_ffff;
@@ -42,16 +49,20 @@ pub struct FrameWatch {
     left: usize,
     /// The payload is settings.
     settings: bool,
+    /// When a header block began whose end has not come.
+    block_since: Option<Instant>,
+    /// It ends with the payload of the present frame.
+    block_ends: bool,
     fault: Option<FrameFault>,
 }
 
 impl FrameWatch {
-    /// Goes on with the bytes that came next. Returns how many of them may be read: all, unless a frame is bad, whose last
-    /// bytes that were looked at are not among them. From then on it is none.
-    pub fn follow(&mut self, bytes: &[u8]) -> usize {
+    /// Goes on with the bytes that came next, at `now`. Returns how many of them may be read: all, unless a frame is bad,
+    /// whose last bytes that were looked at are not among them. From then on it is none.
+    pub fn follow(&mut self, bytes: &[u8], now: Instant) -> usize {
         let mut rest = bytes;
         while self.fault.is_none() && !rest.is_empty() {
-            let taken = self.step(rest);
+            let taken = self.step(rest, now);
             if self.fault.is_none() {
                 rest = rest.get(taken..).unwrap_or_default();
             }
@@ -65,11 +76,18 @@ impl FrameWatch {
         self.fault
     }
 
+    /// Since when a header block (RFC 9113 section 4.3) has been coming that is not whole.
+    #[must_use]
+    pub fn block_since(&self) -> Option<Instant> {
+        self.block_since
+    }
+
     /// Takes bytes of one part of a frame: its head, a setting, or a payload that nobody looks at.
-    fn step(&mut self, bytes: &[u8]) -> usize {
+    fn step(&mut self, bytes: &[u8], now: Instant) -> usize {
         if self.left > 0 && !self.settings {
             let taken = bytes.len().min(self.left);
             self.left = self.left.saturating_sub(taken);
+            self.end_block();
             return taken;
         }
         let whole = if self.left > 0 { SETTING_BYTES } else { HEAD_BYTES };
@@ -80,13 +98,20 @@ impl FrameWatch {
         self.have = self.have.saturating_add(taken);
         if self.have == whole {
             self.have = 0;
-            let judged = if self.left > 0 { self.setting() } else { self.head() };
+            let judged = if self.left > 0 { self.setting() } else { self.head(now) };
             self.fault = judged.err();
         }
         taken
     }
 
-    fn head(&mut self) -> Result<(), FrameFault> {
+    /// A block ends with the last byte of its last frame.
+    fn end_block(&mut self) {
+        if self.block_ends && self.left == 0 {
+            (self.block_since, self.block_ends) = (None, false);
+        }
+    }
+
+    fn head(&mut self, now: Instant) -> Result<(), FrameFault> {
         let [a, b, c, kind, flags, ..] = self.part;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let is_sound = match kind {
@@ -100,6 +125,11 @@ impl FrameWatch {
             _ => true,
         };
         (self.left, self.settings) = (length, kind == SETTINGS);
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.block_since.get_or_insert(now);
+            self.block_ends = flags & END_HEADERS != 0;
+            self.end_block();
+        }
         if is_sound { Ok(()) } else { Err(FrameFault::FrameSize) }
     }
 
@@ -115,6 +145,8 @@ impl FrameWatch {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -124,7 +156,7 @@ mod tests {
 
     fn fault(bytes: &[u8]) -> Option<FrameFault> {
         let mut watch = FrameWatch::default();
-        watch.follow(bytes);
+        watch.follow(bytes, Instant::now());
         watch.fault()
     }
 
@@ -160,7 +192,30 @@ mod tests {
                 .concat();
         let all = [sound.clone(), frame(PING, 0, &[0; 9]), sound.clone()].concat();
         let mut watch = FrameWatch::default();
-        assert_eq!(watch.follow(&all), sound.len());
-        assert_eq!(watch.follow(&sound), 0);
+        assert_eq!(watch.follow(&all, Instant::now()), sound.len());
+        assert_eq!(watch.follow(&sound, Instant::now()), 0);
+    }
+
+    #[test]
+    fn a_header_block_is_open_from_its_first_frame_to_the_last_byte_of_its_last() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut watch = FrameWatch::default();
+        let mut open_since = |bytes: &[u8], now| {
+            watch.follow(bytes, now);
+            watch.block_since()
+        };
+        assert_eq!(open_since(&frame(SETTINGS, 0, &[]), at(0)), None);
+        assert_eq!(open_since(&frame(HEADERS, 0, b"block"), at(1)), Some(at(1)));
+        assert_eq!(open_since(&frame(CONTINUATION, 0, b""), at(2)), Some(at(1)));
+        let last = frame(CONTINUATION, END_HEADERS, b"end");
+        let (most, rest) = last.split_at(last.len() - 1);
+        assert_eq!(open_since(most, at(3)), Some(at(1)));
+        assert_eq!(open_since(rest, at(4)), None);
+        // Whole ones, and the next begins behind them.
+        let whole = [frame(HEADERS, END_HEADERS, b"all"), frame(HEADERS, END_HEADERS, b"")].concat();
+        assert_eq!(open_since(&whole, at(5)), None);
+        let next = [frame(HEADERS, 0, b"first"), last, frame(HEADERS, 0, b"")].concat();
+        assert_eq!(open_since(&next, at(6)), Some(at(6)));
     }
 }

@@ -9,6 +9,7 @@ use super::connection::Downstream;
 use super::forward::Delivery;
 use super::grpc;
 use super::message::{self, Marks};
+use super::relay::Passed;
 use super::route::Crossing;
 use super::terms::Terms;
 use super::text::{RequestBody, TextClient, request_of};
@@ -64,6 +65,10 @@ pub(super) async fn carry(
     let mut body = RequestBody::new(&down.stream, head);
     let attempts = Attempts { crossing, call, deadline: &down.deadline, patience, has_body };
     let end = attempts.run(parts, &mut body, &mut client).await;
+    let end = match end {
+        End::Reply(reply) if client.is_midway() => End::Stopped { passed: Passed::default(), reply },
+        end => end,
+    };
     let keep = client.keeps_connection(body.is_whole());
     ctx.spare.put_buffer(client.into_buffer());
     (end, keep)

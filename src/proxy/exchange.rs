@@ -91,9 +91,12 @@ pub(super) async fn carry(down: &Downstream, head: &mut RequestHead, started: In
             (101, None, After::Close)
         }
         End::Reply(reply) => {
-            // A body that was not read would be taken for the next request.
-            let keep =
-                wishes.delivery.keep_alive && !head.framing().has_content() && ctx.drain.keeps_connections();
+            // A body that was not read would be taken for the next request. After a CONNECT clients expect a tunnel or
+            // the end; some would wait for it for ever.
+            let keep = wishes.delivery.keep_alive
+                && wishes.kind != RequestKind::Connect
+                && !head.framing().has_content()
+                && ctx.drain.keeps_connections();
             let sent = answer(down, &reply, Wanted { close: !keep, ..wishes.wanted }).await;
             (reply.status, Some(reply.failure), if keep && sent { After::Keep } else { After::Linger })
         }

@@ -178,7 +178,13 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
             let (head, end) = match self.upstream.poll_head(cx) {
                 Poll::Ready(Ok(head)) => head,
                 Poll::Ready(Err(lost)) => return Poll::Ready(Err(Failed::Upstream(lost))),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // A client may wait for an interim response before it goes on.
+                    return match self.client.poll_flushed(cx) {
+                        Poll::Ready(Err(Closed)) => Poll::Ready(Err(Failed::ClientGone)),
+                        _ => Poll::Pending,
+                    };
+                }
             };
             if let Err(failed) = self.take_head(head, end) {
                 return Poll::Ready(Err(failed));

@@ -142,9 +142,12 @@ fn bytes_pipelined_behind_a_connect_are_not_lost() {
 #[test]
 fn an_unknown_service_is_refused_before_the_tunnel_opens() {
     let mesher = caller(&[]);
-    let (_, head) = connect(&mesher, "nobody:443");
+    let (mut client, head) = connect(&mesher, "nobody:443");
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert!(head.contains("x-mesher-error: NC; "), "{head}");
+    assert!(head.contains("Connection: close\r\n"), "{head}");
+    // The reason, and then the end: some clients never close it themselves.
+    client.read_to_end();
 }
 
 /// The start of a TLS record, and bytes that no HTTP parser would take.

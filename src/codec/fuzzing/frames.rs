@@ -1,5 +1,7 @@
 //! What a client sends behind the preface of HTTP/2, followed frame by frame.
 
+use std::time::Instant;
+
 use super::pieces;
 use crate::codec::{FrameFault, FrameWatch};
 
@@ -7,16 +9,19 @@ use crate::codec::{FrameFault, FrameWatch};
 /// frame, does not depend on the cuts, and a reader that has all bytes at once comes to the same.
 pub fn fuzz_http2_frames(data: &[u8]) {
     let [seed, data @ ..] = data else { return };
-    let whole = naive(data);
+    let (whole, now) = (naive(data), Instant::now());
+    let mut at_once = FrameWatch::default();
+    at_once.follow(data, now);
     for (step, seed) in [(data.len().max(1), 0), (1, 0), (19, *seed)] {
         let mut watch = FrameWatch::default();
         let mut passed = 0;
         for piece in pieces(data, step, seed) {
-            let taken = watch.follow(piece);
+            let taken = watch.follow(piece, now);
             assert!(taken == piece.len() || watch.fault().is_some(), "bytes are held back for nothing");
             passed += taken;
         }
         assert_eq!(watch.fault(), whole.map(|(fault, _)| fault), "depends on the cuts");
+        assert_eq!(watch.block_since(), at_once.block_since(), "depends on the cuts");
         // Bytes of the bad frame may have passed before it was known to be bad: all but the one that told.
         let told = whole.map_or(data.len() + 1, |(_, told)| told);
         assert!(passed < told && whole.is_some() || passed == data.len(), "what is bad has passed");

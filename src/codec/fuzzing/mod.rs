@@ -15,6 +15,8 @@ mod frames;
 mod grpc;
 pub(crate) mod naive;
 mod prologue;
+#[cfg(test)]
+pub(crate) mod seeds;
 mod sequence;
 
 pub use frames::fuzz_http2_frames;
@@ -375,18 +377,8 @@ fn drain(head: &mut RequestHead, body: &mut Option<Body>, events: &mut Vec<Event
 
 #[cfg(test)]
 mod tests {
+    use super::seeds::replay;
     use super::*;
-    use std::path::Path;
-
-    /// Every committed seed of a fuzz target holds its property, on every toolchain.
-    fn replay(target: &str, property: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-        let seeds: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
-        for seed in seeds {
-            property(&std::fs::read(seed).unwrap());
-        }
-    }
 
     #[test]
     fn the_seeds_of_first_bytes_hold() {

@@ -179,17 +179,7 @@ fn httparse_reads_back(text: &[u8], parts: &Parts, expected: &Fields) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
-    /// Every committed seed of a fuzz target holds its property, on every toolchain.
-    fn replay(target: &str, property: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-        let seeds: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
-        for seed in seeds {
-            property(&std::fs::read(seed).unwrap());
-        }
-    }
+    use crate::codec::fuzzing::seeds::replay;
 
     #[test]
     fn the_seeds_of_request_fields_hold() {

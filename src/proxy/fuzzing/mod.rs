@@ -68,15 +68,11 @@ fn split(mut data: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::fuzzing::seeds::replay;
 
     #[test]
     fn the_seeds_of_whole_connections_hold() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/whole_connection");
-        let seeds: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
-        for seed in seeds {
-            fuzz_whole_connection(&std::fs::read(seed).unwrap());
-        }
+        replay("whole_connection", fuzz_whole_connection);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! ```text
 //!   preface --> serving --no stream for long, or shutdown--> GOAWAY, streams under way finish --> ended
 //!                  |                                                                               ^
-//!                  +--broken rules, too many resets--> GOAWAY with the error -- what still comes --+
-//!                                                                               is thrown away
+//!                  +--broken rules, too many resets, a head that comes too slowly--------+       |
+//!                                                                                        v       |
+//!                                     what still comes is thrown away <-- GOAWAY with the error --+
 //! ```
 
 use std::future::{Future, poll_fn};
@@ -42,8 +43,16 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
         .await
     };
     let Some(h2) = begun else { return };
-    let mut connection =
-        Connection { h2, watch: &watch, session, deadline, open, leaving: false, cut: false };
+    let mut connection = Connection {
+        h2,
+        watch: &watch,
+        session,
+        deadline,
+        head_deadline: Deadline::new(),
+        open,
+        leaving: false,
+        cut: false,
+    };
     connection.rearm(net::now());
     let is_clean = poll_fn(|cx| connection.poll(cx)).await;
     let Connection { deadline, h2, .. } = connection;
@@ -59,6 +68,8 @@ struct Connection<'s> {
     watch: &'s Watch,
     session: Rc<Session>,
     deadline: Deadline,
+    /// That of a header block that has begun: nothing else can come on the connection before it is whole.
+    head_deadline: Deadline,
     open: Open,
     /// A GOAWAY was sent: the connection ends with its last stream.
     leaving: bool,
@@ -86,7 +97,7 @@ impl Connection<'_> {
                 }
                 Poll::Ready(None) => return Poll::Ready(!self.cut),
                 Poll::Pending => {
-                    if let Some(reason) = self.watch.fault()
+                    if let Some(reason) = self.fault(cx)
                         && self.cut(reason)
                     {
                         continue;
@@ -102,6 +113,18 @@ impl Connection<'_> {
         }
     }
 
+    /// What the client has done, or failed to do, for which the connection has to end.
+    fn fault(&self, cx: &mut TaskContext<'_>) -> Option<Reason> {
+        if let Some(begun) = self.watch.block_since() {
+            let timeout = self.session.ctx.terms.borrow().settings().header_timeout;
+            self.head_deadline.arm(begun + timeout);
+        } else {
+            self.head_deadline.disarm();
+        }
+        let is_late = self.head_deadline.poll_expired(cx).is_ready();
+        self.watch.fault().or(is_late.then_some(Reason::ENHANCE_YOUR_CALM))
+    }
+
     /// Ends it now; false if that has begun already.
     fn cut(&mut self, reason: Reason) -> bool {
         if self.cut {
@@ -109,12 +132,13 @@ impl Connection<'_> {
         }
         self.cut = true;
         self.h2.abrupt_shutdown(reason);
+        self.deadline.arm(net::now() + GOODBYE);
         true
     }
 
     /// Takes no more streams; those under way finish.
     fn leave(&mut self) {
-        if !self.leaving {
+        if !self.leaving && !self.cut {
             self.leaving = true;
             self.h2.graceful_shutdown();
             self.deadline.arm(net::now() + GOODBYE);
@@ -123,6 +147,9 @@ impl Connection<'_> {
 
     /// The time is up: what for?
     fn is_over(&mut self, now: Instant) -> bool {
+        if self.cut {
+            return true;
+        }
         if self.leaving {
             self.deadline.arm(now + GOODBYE);
             return self.session.idle_since().is_some();

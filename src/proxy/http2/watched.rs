@@ -6,12 +6,13 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::codec::{FrameFault, FrameWatch};
-use crate::net::Stream;
+use crate::net::{self, Stream};
 
 /// What comes first on every connection (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -43,12 +44,17 @@ impl Watch {
         })
     }
 
+    /// Since when a header block has been coming that is not whole.
+    pub(super) fn block_since(&self) -> Option<Instant> {
+        self.0.borrow().frames.block_since()
+    }
+
     /// How many of these bytes, the next to come, may be read.
     fn follow(&self, bytes: &[u8]) -> usize {
         let mut state = self.0.borrow_mut();
         let preface = bytes.len().min(PREFACE_BYTES.saturating_sub(state.preface));
         state.preface += preface;
-        preface + state.frames.follow(bytes.get(preface..).unwrap_or_default())
+        preface + state.frames.follow(bytes.get(preface..).unwrap_or_default(), net::now())
     }
 }
 

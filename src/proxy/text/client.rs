@@ -41,6 +41,11 @@ impl<'a> TextClient<'a> {
         self.begun && sent && self.delivery.keep_alive
     }
 
+    /// An interim response has left in part: nothing else can be said any more.
+    pub(in crate::proxy) fn is_midway(&self) -> bool {
+        self.writer.is_midway()
+    }
+
     /// The buffer, to be used again.
     pub(in crate::proxy) fn into_buffer(self) -> Vec<u8> {
         self.writer.into_buffer()

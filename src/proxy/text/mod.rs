@@ -4,6 +4,7 @@
 mod client;
 mod head;
 mod origin;
+mod payload;
 mod request_body;
 mod writer;
 

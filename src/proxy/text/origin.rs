@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use mesher_actors::snapshot::Failure;
 
+use super::payload::Payload;
 use crate::codec::{Body, Framing, Known, Limits, Outgoing, Parse, Reject, RequestKind, ResponseHead};
 use crate::net::with_scratch;
 use crate::proxy::flow::{Lost, Piece, Source};
@@ -24,10 +24,7 @@ pub(in crate::proxy) struct TextOrigin<'a> {
     head: &'a mut ResponseHead,
     kind: RequestKind,
     stage: Stage,
-    body: Body,
-    /// Payload that has come and was not asked for yet.
-    data: Vec<u8>,
-    trailers: HeaderMap,
+    payload: Payload,
     interims: bool,
     out_of_step: bool,
 }
@@ -52,9 +49,7 @@ impl<'a> TextOrigin<'a> {
             head,
             kind,
             stage: Stage::Head,
-            body: Body::new(Framing::None),
-            data: Vec::new(),
-            trailers: HeaderMap::new(),
+            payload: Payload::new(Body::new(Framing::None)),
             interims: false,
             out_of_step: false,
         }
@@ -62,34 +57,23 @@ impl<'a> TextOrigin<'a> {
 
     /// The connection can carry another request, once this response has passed.
     pub(in crate::proxy) fn keeps_connection(&self) -> bool {
-        self.stage == Stage::Body && self.body.is_done() && !self.out_of_step && self.head.keep_alive()
+        self.stage == Stage::Body && self.payload.is_done() && !self.out_of_step && self.head.keep_alive()
     }
 
     fn begin(&mut self) -> Result<(Response<()>, bool), Lost> {
         let framing = self.head.framing();
-        self.body = self.head.body(Outgoing::AsReceived);
+        self.payload = Payload::new(self.head.body(Outgoing::AsReceived));
         self.stage = Stage::Body;
         let response = response_of(self.head, framing).map_err(|why| self.malformed(why, 0))?;
         let end = self.head.end();
         let rest = self.head.buffer().split_off(end);
         self.take(&rest)?;
-        let end = self.body.is_done() && self.data.is_empty() && self.trailers.is_empty();
-        Ok((response, end))
+        Ok((response, self.payload.is_ended()))
     }
 
     /// Takes what belongs to the body; bytes behind its end belong to no request.
     fn take(&mut self, piece: &[u8]) -> Result<(), Lost> {
-        let (data, trailers) = (&mut self.data, &mut self.trailers);
-        let taken = self.body.unframe(
-            piece,
-            |payload| data.extend_from_slice(payload),
-            |name, value| {
-                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-                {
-                    trailers.append(name, value);
-                }
-            },
-        );
+        let taken = self.payload.take(piece);
         let taken = taken.map_err(|Reject { why, at, .. }| self.malformed(why, at))?;
         self.out_of_step |= taken < piece.len();
         Ok(())
@@ -114,7 +98,7 @@ impl<'a> TextOrigin<'a> {
     }
 
     fn end_of_input(&mut self) -> Result<(), Lost> {
-        if self.stage == Stage::Body && self.body.at_end_of_input().is_ok() {
+        if self.stage == Stage::Body && self.payload.at_end_of_input().is_ok() {
             self.out_of_step = true;
             return Ok(());
         }
@@ -171,13 +155,8 @@ impl Upstream for TextOrigin<'_> {
 impl Source for TextOrigin<'_> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
         loop {
-            if !self.data.is_empty() {
-                return Poll::Ready(Ok(Piece::Data(Bytes::from(std::mem::take(&mut self.data)))));
-            }
-            if self.body.is_done() {
-                let trailers = std::mem::take(&mut self.trailers);
-                let last = if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) };
-                return Poll::Ready(Ok(last));
+            if let Some(piece) = self.payload.piece() {
+                return Poll::Ready(Ok(piece));
             }
             let up = self.up;
             ready!(with_scratch(|scratch| {
@@ -192,7 +171,7 @@ impl Source for TextOrigin<'_> {
     }
 
     fn is_ended(&self) -> bool {
-        self.body.is_done() && self.data.is_empty() && self.trailers.is_empty()
+        self.payload.is_ended()
     }
 
     fn passed(&mut self, _: usize) {

@@ -2,11 +2,10 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use mesher_actors::snapshot::Failure;
 
-use crate::codec::{Body, Outgoing, RequestHead};
+use super::payload::Payload;
+use crate::codec::{Outgoing, RequestHead};
 use crate::net::{Stream, with_scratch};
 use crate::proxy::flow::{Code, Lost, Piece, Source};
 
@@ -14,23 +13,21 @@ use crate::proxy::flow::{Code, Lost, Piece, Source};
 pub(in crate::proxy) struct RequestBody<'a> {
     down: &'a Stream,
     head: &'a mut RequestHead,
-    body: Body,
+    payload: Payload,
     /// The bytes behind the head have been looked at.
     began: bool,
-    data: Vec<u8>,
-    trailers: HeaderMap,
 }
 
 impl<'a> RequestBody<'a> {
     /// The body behind this head.
     pub(in crate::proxy) fn new(down: &'a Stream, head: &'a mut RequestHead) -> Self {
-        let body = head.body(Outgoing::AsReceived);
-        Self { down, head, body, began: false, data: Vec::new(), trailers: HeaderMap::new() }
+        let payload = Payload::new(head.body(Outgoing::AsReceived));
+        Self { down, head, payload, began: false }
     }
 
     /// The whole of it was read: what follows on the connection is another request.
     pub(in crate::proxy) fn is_whole(&self) -> bool {
-        self.body.is_done()
+        self.payload.is_done()
     }
 
     fn begin(&mut self) -> Result<(), Lost> {
@@ -41,19 +38,8 @@ impl<'a> RequestBody<'a> {
         Ok(())
     }
 
-    fn take(&mut self, piece: &[u8]) -> Result<usize, Lost> {
-        let (data, trailers) = (&mut self.data, &mut self.trailers);
-        let taken = self.body.unframe(
-            piece,
-            |payload| data.extend_from_slice(payload),
-            |name, value| {
-                if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-                {
-                    trailers.append(name, value);
-                }
-            },
-        );
-        taken.map_err(|reject| Lost {
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Lost> {
+        self.payload.take(bytes).map_err(|reject| Lost {
             code: Code::CANCEL,
             failure: Failure::ClientProtocolError,
             unprocessed: false,
@@ -68,13 +54,8 @@ impl Source for RequestBody<'_> {
             self.begin()?;
         }
         loop {
-            if !self.data.is_empty() {
-                return Poll::Ready(Ok(Piece::Data(Bytes::from(std::mem::take(&mut self.data)))));
-            }
-            if self.body.is_done() {
-                let trailers = std::mem::take(&mut self.trailers);
-                let last = if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) };
-                return Poll::Ready(Ok(last));
+            if let Some(piece) = self.payload.piece() {
+                return Poll::Ready(Ok(piece));
             }
             let down = self.down;
             ready!(with_scratch(|scratch| {
@@ -91,7 +72,7 @@ impl Source for RequestBody<'_> {
     }
 
     fn is_ended(&self) -> bool {
-        self.body.is_done() && self.data.is_empty() && self.trailers.is_empty()
+        self.payload.is_ended()
     }
 
     fn passed(&mut self, _: usize) {

@@ -55,6 +55,11 @@ impl<'a> TextWriter<'a> {
         self.out
     }
 
+    /// Part of what is to be said has left, and the rest has not.
+    pub(super) fn is_midway(&self) -> bool {
+        self.sent > 0
+    }
+
     /// Where the end of the body is to be written: behind a piece that still waits.
     fn behind(&mut self) -> &mut Vec<u8> {
         if self.piece.is_empty() { &mut self.out } else { &mut self.end }

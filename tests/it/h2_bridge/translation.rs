@@ -134,3 +134,23 @@ fn interim_answers_and_lengths_of_http2_come_back_as_text() {
 }
 
 // --- HTTP/2 on both sides
+
+#[test]
+fn an_interim_answer_of_http2_reaches_a_client_that_waits_for_it_with_its_body() {
+    on_both_drivers(|driver| {
+        let service = Service::start(|mut stream| {
+            Box::pin(async move {
+                let go_on = http::Response::builder().status(100).body(()).unwrap();
+                stream.respond.send_informational(go_on).unwrap();
+                let body = stream.body.data().await.unwrap().unwrap();
+                stream.answer(&[], body);
+            })
+        });
+        let mesher = calling(driver, &[("orders", grpc(service.address))]);
+        let mut client = mesher.connect();
+        client.send("POST http://orders/ HTTP/1.1\r\nHost: orders\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!(client.read_through(b"\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("hello");
+        assert_eq!(client.read_response().text(), "hello");
+    });
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::super::support::wait::{PATIENCE, look_for, pause_until};
 use super::super::attacker::Attacker;
-use super::super::frame::{Frame, PREFACE, flag, kind};
+use super::super::frame::{Frame, PREFACE, error, flag, kind};
 use super::super::hpack::Block;
 use super::super::siege::{HELD, Siege};
 use super::streams;
@@ -69,6 +69,46 @@ fn a_header_block_that_comes_byte_by_byte_is_not_waited_for_for_ever() {
             attacker.said().ended
         });
         assert!(is_cut, "the whole block was waited for");
+    });
+}
+
+/// Begins a header block while another stream is open, and goes on with it in these pieces. A head is waited for for a
+/// second, everything else as long as by default.
+#[track_caller]
+fn begin_a_block(pieces: impl Fn(&Attacker)) {
+    Siege::with(|conf| conf.set("mesher.yaml", "mesher.timeout.headerSeconds", 1)).attack(|address| {
+        let attacker = Attacker::connect(address);
+        attacker.send(Frame::request(1, &Block::get(HELD)).bytes());
+        let head = Frame::new(kind::HEADERS, 3, Block::get("/attack").bytes()).with(flag::END_STREAM);
+        attacker.send(head.bytes());
+        pieces(&attacker);
+        assert_eq!(attacker.wait_for_end().goaway, Some(error::ENHANCE_YOUR_CALM));
+    });
+}
+
+#[test]
+fn a_header_block_is_waited_for_like_any_head_though_other_streams_are_open() {
+    begin_a_block(|_| ());
+}
+
+#[test]
+fn a_header_block_in_slow_continuations_is_waited_for_like_any_head() {
+    begin_a_block(|attacker| {
+        let piece = Block::default().field("x-slow", "x");
+        let is_cut = look_for(PATIENCE, || {
+            attacker.send(Frame::new(kind::CONTINUATION, 3, piece.bytes()).bytes());
+            pause_until(Instant::now() + Duration::from_millis(50));
+            attacker.said().ended.then_some(())
+        });
+        assert!(is_cut.is_some(), "the whole block was waited for");
+    });
+}
+
+#[test]
+fn half_a_frame_of_a_header_block_is_waited_for_like_any_head() {
+    begin_a_block(|attacker| {
+        let last = Frame::new(kind::CONTINUATION, 3, [0; 100]).with(flag::END_HEADERS);
+        attacker.send(&last.bytes()[..50]);
     });
 }
 
