@@ -27,7 +27,6 @@ pub struct RequestHead {
     version: Version,
     framing: Framing,
     options: Options,
-    expects_continue: bool,
 }
 
 impl RequestHead {
@@ -123,11 +122,6 @@ impl RequestHead {
             Version::Http11 => !self.options.close,
             Version::Http10 => self.options.keep_alive && !self.options.close && self.form == Form::Origin,
         }
-    }
-
-    /// Whether the client waits for 100 before it sends the body: never on HTTP/1.0, never without a body.
-    pub fn expects_continue(&self) -> bool {
-        self.expects_continue
     }
 
     /// Whether the client offers to change the protocol: `Upgrade` is there and `Connection` names it, on HTTP/1.1.
@@ -251,7 +245,7 @@ impl RequestHead {
         if self.framing.has_content() && matches!(self.method(), b"CONNECT" | b"TRACE") {
             return Err(Reject::bad("body with a method that has none", self.end()));
         }
-        self.expects_continue = self.read_expect()?;
+        self.check_expect()?;
         if self.head.has(Known::Connection) {
             self.options = Options::read(&mut self.head)?;
         }
@@ -271,13 +265,13 @@ impl RequestHead {
     }
 
     /// `100-continue` is the only expectation there is; it is ignored where nobody may act on it (RFC 9110 §10.1.1).
-    fn read_expect(&self) -> Result<bool, Reject> {
+    fn check_expect(&self) -> Result<(), Reject> {
         for (value, at) in self.head.values(Known::Expect) {
             if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Reject { status: 417, why: "expectation other than 100-continue", at });
             }
         }
-        Ok(self.head.has(Known::Expect) && self.version == Version::Http11 && self.framing.has_content())
+        Ok(())
     }
 }
 

@@ -62,11 +62,6 @@ pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The whole interim response that asks for the body.
-pub fn continue_100(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-}
-
 /// The line in front of a chunk of so many bytes. Zero begins the trailer section.
 pub fn chunk_size(out: &mut Vec<u8>, size: u64) {
     let mut digits = [0u8; 16];
