@@ -119,6 +119,8 @@ fn certificates_are_read_in_their_order_and_other_blocks_passed_over() {
     assert_eq!(load_certificates(both.as_bytes()).unwrap().len(), 2);
     let missing = load_certificates(&test_key("ec.sec1.pem")).unwrap_err();
     assert_eq!(missing, PemFault::Missing("CERTIFICATE"));
+    let cut_off = load_certificates(&both.as_bytes()[..both.len() - 40]).unwrap_err();
+    assert_eq!(cut_off, PemFault::Malformed("a block does not end"), "the certificate before it is not all");
     let mut damaged = pem::parse_many(&both).unwrap();
     damaged[2] = pem::Pem::new("CERTIFICATE", damaged[2].contents()[1..].to_vec());
     let damaged = damaged.iter().map(ToString::to_string).collect::<String>();
