@@ -255,6 +255,8 @@ fn all_that_is_wrong_is_reported_at_once_with_its_place() {
          \x20 a.rest.Consumer.mode: permissive\n\
          \x20 a.rest.Consumer.certFile: empty.pem\n\
          \x20 b.grpc.Consumer.protocol: TLSv1.0\n\
+         \x20 b.grpc.Consumer.certFile: 'empty.pem, empty.pem'\n\
+         \x20 b.grpc.Consumer.keyFile: empty.pem\n\
          \x20 c.grpc.Provider.certFile: x\n\
          \x20 a.rest.Consumer.caFlie: x\n",
     );
@@ -266,7 +268,8 @@ fn all_that_is_wrong_is_reported_at_once_with_its_place() {
     has(&report, "E0304", "no cipher plug-in is called `aes`; registered are default");
     has(&report, "E0201", "`ssl.a.rest.Consumer.verifyPeer`");
     has(&report, "E0201", "`ssl.a.rest.Consumer.mode`");
-    has(&report, "E0203", "`ssl.a.rest.Consumer.certFile` names 1 files");
+    has(&report, "E0203", "`ssl.a.rest.Consumer.certFile` is set and `ssl.a.rest.Consumer.keyFile` is not");
+    has(&report, "E0203", "`ssl.b.grpc.Consumer.certFile` names 2 files and `ssl.b.grpc.Consumer.keyFile` 1");
     has(&report, "W0303", "TLSv1.0 is broken");
     has(&report, "W0302", "`ssl.c.grpc.Provider` has no effect");
     has(&report, "W0103", "did you mean `caFile`?");
