@@ -300,6 +300,26 @@ fn the_passphrase_is_trimmed_and_never_shown() {
 }
 
 #[test]
+fn a_certificate_that_has_ended_is_warned_of_where_it_is_named() {
+    let (home, authority) = (Home::new(), Authority::new());
+    home.put("me", &authority.issue_until(&["me"], 2080)).write("ca.crt", &authority.pem);
+    let (tls, _) = home
+        .read(&format!("{LISTENER}ssl.rest.Consumer.certFile: me.crt\nssl.rest.Consumer.keyFile: me.key\n"));
+    let warnings = |now_s| {
+        let mut report = Report::default();
+        tls.inspect(now_s, &mut report);
+        assert!(!report.has_errors());
+        problems(&report)
+    };
+    let end = ends(&tls);
+    assert_eq!(warnings(end), [""; 0]);
+    let all = warnings(end + 1);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].starts_with("W0204") && all[0].contains("me.crt: the certificate has ended"), "{all:#?}");
+    assert!(all[0].contains("chassis.yaml:1:"), "{all:#?}");
+}
+
+#[test]
 fn those_who_are_not_verified_are_warned_of() {
     let (_, report) = Home::new().read("ssl.a.rest.Consumer.protocol: TLSv1.3\n");
     has(&report, "W0306", "`ssl.a.rest.Consumer.verifyPeer` is not true");
