@@ -17,6 +17,12 @@ pub(super) fn is_secret(key: &str) -> bool {
     WORDS.iter().any(|word| last.contains(word)) || last.contains(WORD_OF_FILES) && !last.ends_with("file")
 }
 
+/// A line of a file that names such a key, and so may well hold its value.
+#[must_use]
+pub(super) fn is_named_in(line: &str) -> bool {
+    line.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret)
+}
+
 /// The text without the user part of any address in it: `http://user:word@host` shows `http://[redacted]@host`.
 #[must_use]
 pub(super) fn without_user(text: &str) -> String {
