@@ -1,6 +1,7 @@
 //! `mesher check`: every problem of the configuration at once.
 
 use std::io::{IsTerminal, Write};
+use std::time::SystemTime;
 
 use mesher_actors::logging;
 
@@ -17,7 +18,7 @@ pub(super) fn check(args: &RunArgs, strict: bool, format: Format) -> Exit {
     };
     // What the log's settings are wrong about belongs to the report too.
     let _ = logging::Settings::from_config(&config, &mut report);
-    settings.inspect_watched_files(&mut report);
+    settings.inspect_watched_files(SystemTime::now(), &mut report);
     if strict {
         report.be_strict();
     }

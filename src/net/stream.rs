@@ -102,12 +102,6 @@ impl Stream {
         self.tls.get()?.alpn.as_deref()
     }
 
-    /// The name that a TLS client asked this server for (SNI), if any.
-    #[must_use]
-    pub fn server_name(&self) -> Option<&str> {
-        self.tls.get()?.server_name.as_deref()
-    }
-
     /// Whether the TLS handshake was a resumption.
     #[must_use]
     pub fn is_resumed(&self) -> bool {

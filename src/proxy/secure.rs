@@ -154,3 +154,21 @@ impl Drop for UnderWay<'_> {
         self.0.handshakes_in_flight.sub(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn no_more_handshakes_are_under_way_than_allowed() {
+        let stats = ShardStats::default();
+        let mut under_way: Vec<_> = (0..HANDSHAKES_MAX).map(|_| UnderWay::begin(&stats).unwrap()).collect();
+        assert!(UnderWay::begin(&stats).is_none());
+        assert_eq!(stats.handshakes_in_flight.value(), HANDSHAKES_MAX, "a refused one does not count");
+        under_way.pop();
+        assert!(UnderWay::begin(&stats).is_some(), "one that has ended makes room");
+        drop(under_way);
+        assert_eq!(stats.handshakes_in_flight.value(), 0);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mesher_actors::balancer::Upstream;
 use mesher_actors::config::{Code, Config, Origin, Report, Unit};
@@ -182,8 +182,10 @@ impl Settings {
     }
 
     /// Adds what is wrong with files that are read while mesher runs, and that a start does not wait for.
-    pub fn inspect_watched_files(&self, report: &mut Report) {
+    pub fn inspect_watched_files(&self, now: SystemTime, report: &mut Report) {
         self.registry.inspect(report);
+        let now_s = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.tls.inspect(i64::try_from(now_s).unwrap_or(i64::MAX), report);
     }
 }
 

@@ -11,6 +11,7 @@ use miette::{
 
 use super::origin::Place;
 use super::report::{Problem, Report, Severity};
+use super::secret;
 use super::yaml::Mark;
 
 /// Characters of a line that is still worth showing.
@@ -100,13 +101,14 @@ impl<'p> Excerpt<'p> {
     }
 }
 
-/// The bytes of a mark, within its line. `None` if the line is not there or too long to be shown.
+/// The bytes of a mark, within its line. `None` if the line is not there, too long to be shown, or names a secret
+/// beside the mark.
 fn span(text: &str, mark: Mark) -> Option<SourceSpan> {
     let line_index = usize::try_from(mark.line).ok()?.checked_sub(1)?;
     let line = text.split('\n').nth(line_index)?;
     let start_of_line: usize = text.split('\n').take(line_index).map(|line| line.len() + 1).sum();
     let line = line.trim_end();
-    if line.chars().count() > LINE_SHOWN_MAX {
+    if line.chars().count() > LINE_SHOWN_MAX || secret::is_named_in(line) {
         return None;
     }
     let byte = |chars: usize| line.char_indices().nth(chars).map_or(line.len(), |(at, _)| at);

@@ -6,13 +6,21 @@
 pub(super) const REDACTED: &str = "[redacted]";
 
 /// Words in the last part of a key that make its value a secret.
-const WORDS: [&str; 6] = ["password", "passwd", "secret", "token", "accesskey", "credential"];
+const WORDS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "accesskey", "credential"];
+/// Another one, but for `certPwdFile`, which names a file.
+const WORD_OF_FILES: &str = "pwd";
 
 /// The value of this key is a secret.
 #[must_use]
 pub(super) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
-    WORDS.iter().any(|word| last.contains(word))
+    WORDS.iter().any(|word| last.contains(word)) || last.contains(WORD_OF_FILES) && !last.ends_with("file")
+}
+
+/// A line of a file that names such a key, and so may well hold its value.
+#[must_use]
+pub(super) fn is_named_in(line: &str) -> bool {
+    line.split(|c: char| !c.is_ascii_alphanumeric()).any(is_secret)
 }
 
 /// The text without the user part of any address in it: `http://user:word@host` shows `http://[redacted]@host`.
@@ -47,6 +55,9 @@ mod tests {
     fn keys_of_credentials_are_secret() {
         assert!(is_secret("servicecomb.credentials.account.password"));
         assert!(is_secret("servicecomb.credentials.secretKey"));
+        assert!(is_secret("ssl.orders.rest.Provider.certPwd"), "written where the name of its file belongs");
+        assert!(is_secret("ssl.orders.rest.Provider.keyPassphrase"));
+        assert!(!is_secret("ssl.orders.rest.Provider.certPwdFile"));
         assert!(!is_secret("servicecomb.credentials.project"));
         assert!(!is_secret("servicecomb.registry.address"));
     }

@@ -414,6 +414,17 @@ fn a_secret_is_not_shown_anywhere() {
 }
 
 #[test]
+fn a_secret_is_not_shown_beside_a_mistake_in_the_same_line() {
+    let (_, report) = load("cse: {credentials: {secretKey: s3cr3t, acessKey: x}, nmae: y}\n");
+    assert_eq!(report.warnings(), 3);
+    let text = report.render(false);
+    assert!(
+        !text.contains("s3cr3t") && text.contains("unknown key `nmae` in cse (/conf/chassis.yaml:1:54)"),
+        "{text}"
+    );
+}
+
+#[test]
 fn problems_from_elsewhere_than_files_name_their_source() {
     let (_, report) = load_with("", &[("PAAS_CSE_SC_ENDPOINT", "ftp://a:1")], &[("mesher.shards", "x")]);
     let text = report.render(false);

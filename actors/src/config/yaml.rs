@@ -1,8 +1,8 @@
 //! YAML text into a tree that keeps two things other readers lose: where every key and value stands, and the text
 //! of every scalar as it was written (`version: 1.10` stays `1.10`).
 //!
-//! It knows nothing of keys, files or layers; [`super::flatten`] drives it for configuration and the file registry
-//! for its own file. Pure: the text of a file in, a tree and faults out.
+//! It knows nothing of keys, files or layers; [`super::flatten`] drives it for configuration, and the file registry
+//! asks it whether its own file keeps within bounds. Pure: the text of a file in, a tree and faults out.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,6 +14,10 @@ pub const DEPTH_MAX: usize = 32;
 /// Keys, values and copies made by aliases in one file; a file of a megabyte of real settings has fewer.
 /// It is what stops an alias bomb.
 pub const NODES_MAX: usize = 100_000;
+/// Bytes of text that aliases repeat in one file: as many as a whole file may have. Few values can be long ones.
+pub const REPEATED_BYTES_MAX: usize = 1 << 20;
+/// What the parser calls nesting that is too deep for itself, which it looks for ahead of its events.
+const TOO_DEEP: &str = "recursion limit exceeded";
 
 /// Where something stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +73,8 @@ pub struct Fault {
     pub message: String,
     /// The first of two, if the fault is that there are two.
     pub first: Option<Mark>,
+    /// It is not wrong, but more than is read.
+    pub is_excess: bool,
 }
 
 impl Node {
@@ -120,20 +126,45 @@ impl Node {
             Kind::Map(pairs) => pairs.iter().map(|(_, node)| 1 + node.size()).sum(),
         }
     }
+
+    /// Of all text in it.
+    fn bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Scalar { text, .. } => text.len(),
+            Kind::List(items) => items.iter().map(Self::bytes).sum(),
+            Kind::Map(pairs) => pairs.iter().map(|(key, node)| key.text.len() + node.bytes()).sum(),
+        }
+    }
 }
 
 /// Reads the first document of a text. `None` is an empty document. Faults do not hide each other where the rest can
 /// still be read: two equal keys keep the first and are reported.
 #[must_use]
 pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
-    let mut builder = Builder::default();
+    read(text, NODES_MAX)
+}
+
+/// What a text has too much of: nesting, values (`nodes_max` of them), or text that aliases repeat. For files that are
+/// given to a reader without such bounds. The rest of what is wrong is left to that reader.
+///
+/// # Errors
+/// The first excess.
+pub fn check_bounds(text: &str, nodes_max: usize) -> Result<(), Fault> {
+    let (_, faults) = read(text, nodes_max);
+    faults.into_iter().find(|fault| fault.is_excess).map_or(Ok(()), Err)
+}
+
+fn read(text: &str, nodes_max: usize) -> (Option<Node>, Vec<Fault>) {
+    let mut builder = Builder { nodes_left: nodes_max, nodes_max, ..Builder::default() };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let outcome = match event {
             Ok((event, span)) => builder.event(event, mark(span)),
             Err(error) => {
                 let at = *error.marker();
-                Err(Fault::new(within(text, mark(Span::empty(at))), error.info().to_owned()))
+                let mark = within(text, mark(Span::empty(at)));
+                let is_excess = error.info() == TOO_DEEP;
+                Err(Fault { is_excess, ..Fault::new(mark, error.info()) })
             }
         };
         if let Err(fault) = outcome {
@@ -146,7 +177,11 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Fault>) {
 
 impl Fault {
     fn new(mark: Mark, message: impl Into<String>) -> Self {
-        Self { mark, message: message.into(), first: None }
+        Self { mark, message: message.into(), first: None, is_excess: false }
+    }
+
+    fn excess(mark: Mark, message: String) -> Self {
+        Self { is_excess: true, ..Self::new(mark, message) }
     }
 }
 
@@ -172,7 +207,9 @@ fn within(text: &str, mark: Mark) -> Mark {
 struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    nodes: usize,
+    nodes_max: usize,
+    nodes_left: usize,
+    bytes_repeated: usize,
     root: Option<Node>,
     faults: Vec<Fault>,
 }
@@ -205,6 +242,7 @@ impl Builder {
                     let copy = Node { mark, kind: node.kind.clone() };
                     self.spend(copy.size(), mark)?;
                     self.room_for(copy.depth(), mark)?;
+                    self.repeat(copy.bytes(), mark)?;
                     self.add(copy, 0)
                 }
                 None => Err(Fault::new(mark, "an alias inside the value it names")),
@@ -249,12 +287,19 @@ impl Builder {
     }
 
     fn spend(&mut self, nodes: usize, mark: Mark) -> Result<(), Fault> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > NODES_MAX {
-            return Err(Fault::new(
-                mark,
-                format!("more than {NODES_MAX} values, counting what aliases repeat"),
-            ));
+        let left = self.nodes_left.checked_sub(nodes).ok_or_else(|| {
+            let message = format!("more than {} values, counting what aliases repeat", self.nodes_max);
+            Fault::excess(mark, message)
+        })?;
+        self.nodes_left = left;
+        Ok(())
+    }
+
+    fn repeat(&mut self, bytes: usize, mark: Mark) -> Result<(), Fault> {
+        self.bytes_repeated = self.bytes_repeated.saturating_add(bytes);
+        if self.bytes_repeated > REPEATED_BYTES_MAX {
+            let message = format!("aliases repeat more than {REPEATED_BYTES_MAX} bytes of text");
+            return Err(Fault::excess(mark, message));
         }
         Ok(())
     }
@@ -262,7 +307,7 @@ impl Builder {
     /// Everything that walks a tree counts on this bound.
     fn room_for(&self, levels: usize, mark: Mark) -> Result<(), Fault> {
         if self.open.len() + levels > DEPTH_MAX {
-            return Err(Fault::new(mark, format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(Fault::excess(mark, format!("nested deeper than {DEPTH_MAX} levels")));
         }
         Ok(())
     }
@@ -274,7 +319,7 @@ impl Builder {
         for (key, node) in pairs {
             if let Some(first) = seen.get(&key.text) {
                 let message = format!("the key `{}` stands here twice", key.text);
-                self.faults.push(Fault { mark: key.mark, message, first: Some(*first) });
+                self.faults.push(Fault { first: Some(*first), ..Fault::new(key.mark, message) });
                 continue;
             }
             seen.insert(key.text.clone(), key.mark);
@@ -443,6 +488,30 @@ mod tests {
         let (root, faults) = parse(&text);
         assert_eq!(root, None);
         assert!(faults.first().unwrap().message.contains("counting what aliases repeat"));
+    }
+
+    #[test]
+    fn a_long_text_is_not_repeated_without_end() {
+        let text = |times: usize| {
+            let long = "x".repeat(REPEATED_BYTES_MAX / 2);
+            format!("a: &a {long}\nb: [{}]\n", vec!["*a"; times].join(", "))
+        };
+        assert_eq!(parse(&text(2)).1, []);
+        check_fault(&text(3), 2, 13, "aliases repeat more than 1048576 bytes of text");
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_from_what_is_wrong() {
+        let check = |text: &str, part: &str| {
+            let fault = check_bounds(text, 40).unwrap_err();
+            assert!(fault.message.contains(part), "{fault:?}");
+        };
+        check(&"[".repeat(DEPTH_MAX + 1), "nested deeper than 32 levels");
+        check(&format!("a: {}", "[".repeat(100_000)), TOO_DEEP);
+        check(&format!("[{}]", vec!["x"; 40].join(", ")), "more than 40 values");
+        for text in ["", "a: 1", "a: [}", "a: 1\na: 2\n", "a: *b"] {
+            assert_eq!(check_bounds(text, 40), Ok(()), "{text}");
+        }
     }
 
     /// Pieces that make text look like YAML most of the time.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::cipher::Ciphers;
-use super::expiry::Expiry;
+use super::expiry::{Expiry, Nearness};
 use super::fault::Fault;
 use super::part::{Made, Part};
 use super::settings::TagSettings;
@@ -140,6 +140,17 @@ impl Tls {
         expiries.sort_by(|a, b| (&a.file, a.not_after_s).cmp(&(&b.file, b.not_after_s)));
         expiries.dedup_by(|later, first| later.file == first.file);
         expiries
+    }
+
+    /// Warns of files whose end is past at a second since 1970, each once, where it is named. It is no error: peers refuse
+    /// such a certificate, and a new file is taken up without a restart.
+    pub fn inspect(&self, now_s: i64, report: &mut Report) {
+        let files: Vec<_> = self.parts.iter().flat_map(|part| part.settings.files()).collect();
+        for expiry in self.expiries().iter().filter(|expiry| expiry.nearness(now_s) == Nearness::Past) {
+            if let Some(file) = files.iter().find(|file| file.path == expiry.file) {
+                Fault::new(file, "the certificate has ended, and peers refuse it").warn(report);
+            }
+        }
     }
 
     /// All files that are read, each once.

@@ -36,6 +36,11 @@ impl Fault {
     pub fn report(&self, report: &mut Report) {
         report.error(Code::UNUSABLE_FILE, &self.origin, self.to_string());
     }
+
+    /// The same as a warning, of what can be used and does not help.
+    pub(super) fn warn(&self, report: &mut Report) {
+        report.warning(Code::UNUSABLE_FILE, &self.origin, self.to_string()).help("renew the file");
+    }
 }
 
 impl fmt::Display for Fault {

@@ -106,6 +106,9 @@ impl Kept {
             warn!(%fault, "a certificate cannot be renewed; the last good one stays");
         }
         let tags = fresh.changed_since(&self.tls);
+        if faults.is_empty() && !self.faults.is_empty() {
+            info!("all certificates and keys can be used again");
+        }
         let is_news = faults != self.faults || !tags.is_empty();
         self.faults = faults;
         self.tls = fresh;

@@ -9,6 +9,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 /// Blocks of one file: a bundle of all public authorities has about 150.
 const BLOCKS_MAX: usize = 1000;
 
+/// What every block begins with.
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// Why bytes are no certificates or no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemFault {
@@ -47,11 +50,16 @@ pub fn load_certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
     }
 }
 
-/// All blocks of a PEM file.
+/// All blocks of a PEM file. Of one that was cut off none is used: nobody could tell what is missing.
 pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Pem>, PemFault> {
-    let blocks = pem::parse_many(bytes).map_err(|error| PemFault::Malformed(why(&error)))?;
-    if blocks.is_empty() {
+    let begun = bytes.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
+    if begun == 0 {
         return Err(PemFault::Malformed("nothing in it begins with -----BEGIN"));
+    }
+    let blocks = pem::parse_many(bytes).map_err(|error| PemFault::Malformed(why(&error)))?;
+    // The library passes over what begins and does not end.
+    if blocks.len() < begun {
+        return Err(PemFault::Malformed("a block does not end"));
     }
     if blocks.len() > BLOCKS_MAX { Err(PemFault::TooMany) } else { Ok(blocks) }
 }

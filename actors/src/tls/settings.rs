@@ -252,11 +252,13 @@ fn pairs(keys: &Keys<'_>, report: &mut Report) -> Vec<Pair> {
     let named = certificates.first().or(private_keys.first());
     if let Some(named) = named.filter(|_| certificates.len() != private_keys.len()) {
         let tag = keys.tag.name();
-        let message = format!(
-            "`ssl.{tag}.certFile` names {} files and `ssl.{tag}.keyFile` {}",
-            certificates.len(),
-            private_keys.len()
-        );
+        let message = match (certificates.len(), private_keys.len()) {
+            (_, 0) => format!("`ssl.{tag}.certFile` is set and `ssl.{tag}.keyFile` is not"),
+            (0, _) => format!("`ssl.{tag}.keyFile` is set and `ssl.{tag}.certFile` is not"),
+            (certificates, keys) => {
+                format!("`ssl.{tag}.certFile` names {certificates} files and `ssl.{tag}.keyFile` {keys}")
+            }
+        };
         report
             .error(Code::CONFLICT, &named.origin, message)
             .help("each certificate needs its private key, in the same order");

@@ -8,6 +8,8 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 /// Names of a foreign certificate that an error repeats.
 const NAMES_MAX: usize = 4;
+/// Characters of each: a name of DNS has no more (RFC 1035 section 2.3.4), but a certificate may hold anything.
+const NAME_CHARACTERS_MAX: usize = 255;
 
 /// Why TLS failed on a connection.
 #[derive(Debug)]
@@ -123,7 +125,12 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
             write!(f, "does not name the service {:?}", expected.to_str())?;
             match presented.get(..NAMES_MAX).unwrap_or(presented) {
                 [] => f.write_str(" or any other"),
-                names => write!(f, " but {}", names.join(", ")),
+                names => {
+                    let shown = |name: &String| -> String {
+                        name.chars().take(NAME_CHARACTERS_MAX).flat_map(char::escape_debug).collect()
+                    };
+                    write!(f, " but {}", names.iter().map(shown).collect::<Vec<_>>().join(", "))
+                }
             }
         }
         error => write!(f, "is not accepted ({error})"),
@@ -138,11 +145,21 @@ mod tests {
     #[test]
     fn a_wrong_name_is_said_with_the_right_one() {
         let expected = "orders".try_into().unwrap();
-        let presented = ["DnsName(\"stock\")".to_owned()].to_vec();
+        let presented = ["stock", "*.shop"].map(str::to_owned).to_vec();
         let error = CertificateError::NotValidForNameContext { expected, presented };
         let error = TlsError::from(Error::InvalidCertificate(error));
-        let said = "TLS: the peer's certificate does not name the service \"orders\" but DnsName(\"stock\")";
+        let said = "TLS: the peer's certificate does not name the service \"orders\" but stock, *.shop";
         assert_eq!((error.to_string().as_str(), error.failure()), (said, TlsFailure::BadCertificate));
+    }
+
+    #[test]
+    fn what_stands_in_a_foreign_certificate_is_neither_long_nor_a_line_of_its_own() {
+        let expected = "orders".try_into().unwrap();
+        let presented = vec!["a\r\nERROR forged \u{1b}[2J".to_owned(), "x".repeat(60_000)];
+        let error = CertificateError::NotValidForNameContext { expected, presented };
+        let said = TlsError::from(Error::InvalidCertificate(error)).to_string();
+        assert!(!said.contains(char::is_control) && said.contains("a\\r\\nERROR forged"), "{said}");
+        assert!(said.len() < 400, "{} bytes", said.len());
     }
 
     #[test]

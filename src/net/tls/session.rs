@@ -20,8 +20,6 @@ pub(in crate::net) struct Session {
     records: RefCell<Records>,
     /// Agreed by ALPN.
     pub(in crate::net) alpn: Option<Box<[u8]>>,
-    /// The name that the client asked for (SNI); servers only.
-    pub(in crate::net) server_name: Option<Box<str>>,
     /// The peers knew each other from before.
     pub(in crate::net) resumed: bool,
 }
@@ -42,13 +40,8 @@ impl Session {
             Poll::Pending => Pin::new(&mut late).poll(cx).map(|()| Err(TlsError::TimedOut)),
         })
         .await?;
-        let server_name = match &records.tls {
-            Connection::Server(server) => server.server_name().map(Into::into),
-            Connection::Client(_) => None,
-        };
         Ok(Session {
             alpn: records.tls.alpn_protocol().map(Into::into),
-            server_name,
             resumed: records.tls.handshake_kind() == Some(HandshakeKind::Resumed),
             records: RefCell::new(records),
         })

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::caret::{Fault, lines};
+use crate::config::yaml;
 use crate::registry::endpoint;
 use crate::registry::instance::{Instance, Status, Zone};
 
 /// Instances in a file: those of a thousand services are more than anybody writes by hand, and they are all kept.
 const INSTANCES_MAX: usize = 10_000;
+/// Values in a file, counting what aliases repeat: more than a file of the largest size can have without them.
+const VALUES_MAX: usize = 1_000_000;
 /// Complaints about one file; each costs a search in it, and more help nobody.
 pub(super) const COMPLAINTS_MAX: usize = 20;
 
@@ -94,6 +97,11 @@ fn first_version() -> String {
 /// # Errors
 /// The first thing in it that makes no sense.
 pub(super) fn parse(text: &str, defaults: &Defaults) -> Result<Registry, Fault> {
+    // The reader below takes seconds for a few thousand brackets, and copies whatever an alias names.
+    yaml::check_bounds(text, VALUES_MAX).map_err(|fault| Fault {
+        place: Some((to_usize(fault.mark.line), to_usize(fault.mark.column))),
+        message: fault.message,
+    })?;
     let document = if is_empty(text) {
         Document { services: None }
     } else {
@@ -154,6 +162,10 @@ where
 /// Nothing but comments and document markers, which deserialises as null.
 fn is_empty(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
+}
+
+fn to_usize(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 fn explain(error: &serde_yaml::Error) -> Fault {
@@ -297,6 +309,21 @@ mod tests {
         let bad = "      - rest://nowhere\n".repeat(1000);
         let registry = parse(&format!("services:\n  orders:\n    - endpoints:\n{bad}")).unwrap();
         assert_eq!(registry.complaints.len(), COMPLAINTS_MAX);
+    }
+
+    #[test]
+    fn a_file_that_nests_or_repeats_too_much_is_refused_at_once() {
+        let nested = parse(&format!("services:\n  orders: {}\n", "[".repeat(200_000))).unwrap_err();
+        assert!(nested.contains("recursion limit exceeded\n --> registry.yaml:2:"), "{}", &nested[..200]);
+        let long = "x".repeat(500_000);
+        let aliases = vec!["*a"; 2000].join(", ");
+        let repeated =
+            format!("services:\n  orders:\n  - {{properties: {{a: &a {long}}}, endpoints: [{aliases}]}}\n");
+        let why = parse(&repeated).unwrap_err();
+        assert!(
+            why.starts_with("aliases repeat more than 1048576 bytes of text\n --> registry.yaml:3:"),
+            "{why}"
+        );
     }
 
     #[test]
