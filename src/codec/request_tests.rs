@@ -228,20 +228,8 @@ fn two_content_types_are_refused() {
 
 #[test]
 fn an_expectation_other_than_100_continue_is_refused() {
-    with(
-        "Content-Length: 5
-Expect: 100-Continue
-",
-    )
-    .unwrap();
-    refused(
-        with(
-            "Expect: 200-ok
-",
-        ),
-        417,
-        "expectation",
-    );
+    with("Content-Length: 5\r\nExpect: 100-Continue\r\n").unwrap();
+    refused(with("Expect: 200-ok\r\n"), 417, "expectation");
 }
 
 #[test]
