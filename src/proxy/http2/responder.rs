@@ -74,6 +74,7 @@ impl Sink for Responder {
     }
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
+        self.session.watch.note_sent(data.len());
         self.body.as_mut().map_or(Ok(()), |body| body.put(data, end))
     }
 
