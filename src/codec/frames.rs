@@ -326,7 +326,9 @@ mod tests {
             passing(&mut watch, &ping)
         };
         let having = |bytes: Vec<u8>| {
-            pings_after(&|watch: &mut FrameWatch| assert_eq!(watch.follow(&bytes, Instant::now()), bytes.len()))
+            pings_after(&|watch: &mut FrameWatch| {
+                assert_eq!(watch.follow(&bytes, Instant::now()), bytes.len())
+            })
         };
         let mut begun = frame(HEADERS, END_HEADERS, b"block");
         begun[8] = 1;

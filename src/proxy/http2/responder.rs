@@ -9,8 +9,11 @@ use http::{HeaderMap, Response, header};
 
 use super::body::Outflow;
 use super::session::Session;
+use crate::codec::grpc;
+use crate::handler::Reply;
 use crate::proxy::flow::{Closed, Code, Sink};
 use crate::proxy::relay::Client;
+use crate::proxy::reply;
 
 /// The response side of a stream.
 pub(super) struct Responder {
@@ -19,12 +22,14 @@ pub(super) struct Responder {
     session: Rc<Session>,
     /// Responses get a date if they have none (RFC 9110 section 6.6.1); those of gRPC, whose metadata is not ours, do not.
     dates: bool,
+    /// The response that has begun is one of gRPC, and may end anywhere.
+    may_end_in_status: bool,
 }
 
 impl Responder {
     /// Nothing is answered yet.
     pub(super) fn new(respond: SendResponse<Bytes>, session: Rc<Session>) -> Self {
-        Self { respond, body: None, session, dates: true }
+        Self { respond, body: None, session, dates: true, may_end_in_status: false }
     }
 
     /// Whether responses get a date.
@@ -35,6 +40,16 @@ impl Responder {
     /// A response has begun.
     pub(super) fn is_begun(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// Ends a call of gRPC in the middle of its response, with the status that belongs to the reply ("Responses",
+    /// `Trailers`). Libraries report it, where they make INTERNAL of whatever reset; of a message that was cut they make
+    /// INTERNAL all the same.
+    ///
+    /// # Errors
+    /// The response is not one of gRPC, or has announced its length: it can only be [cut](Self::cut).
+    pub(super) fn end_call(&mut self, reply: &Reply) -> Result<(), Closed> {
+        if self.may_end_in_status { self.put_trailers(reply::trailers(reply)) } else { Err(Closed) }
     }
 
     /// The client must not take what it has for the whole response.
@@ -52,6 +67,9 @@ impl Client for Responder {
         if self.dates && !head.headers().contains_key(header::DATE) {
             head.headers_mut().insert(header::DATE, self.session.ctx.dates.value());
         }
+        let fields = head.headers();
+        let is_grpc = fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
+        self.may_end_in_status = is_grpc && !fields.contains_key(header::CONTENT_LENGTH);
         let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
         self.body = Some(Outflow { stream });
         Ok(())
