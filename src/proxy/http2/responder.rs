@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, header};
 
 use super::body::Outflow;
 use super::session::Session;
-use crate::codec::grpc;
+use crate::codec::grpc::{self, Messages};
 use crate::handler::Reply;
 use crate::proxy::flow::{Closed, Code, Sink};
 use crate::proxy::relay::Client;
@@ -22,14 +22,14 @@ pub(super) struct Responder {
     session: Rc<Session>,
     /// Responses get a date if they have none (RFC 9110 section 6.6.1); those of gRPC, whose metadata is not ours, do not.
     dates: bool,
-    /// The response that has begun is one of gRPC, and may end anywhere.
-    may_end_in_status: bool,
+    /// What was sent of a response of gRPC that may end after any message.
+    messages: Option<Messages>,
 }
 
 impl Responder {
     /// Nothing is answered yet.
     pub(super) fn new(respond: SendResponse<Bytes>, session: Rc<Session>) -> Self {
-        Self { respond, body: None, session, dates: true, may_end_in_status: false }
+        Self { respond, body: None, session, dates: true, messages: None }
     }
 
     /// Whether responses get a date.
@@ -43,13 +43,16 @@ impl Responder {
     }
 
     /// Ends a call of gRPC in the middle of its response, with the status that belongs to the reply ("Responses",
-    /// `Trailers`). Libraries report it, where they make INTERNAL of whatever reset; of a message that was cut they make
-    /// INTERNAL all the same.
+    /// `Trailers`): libraries report that, where they make INTERNAL of a reset.
     ///
     /// # Errors
-    /// The response is not one of gRPC, or has announced its length: it can only be [cut](Self::cut).
+    /// The response is not one of gRPC, has announced its length, or ends within a message: grpcio waits for the rest of
+    /// that whatever the status says. It can only be [cut](Self::cut).
     pub(super) fn end_call(&mut self, reply: &Reply) -> Result<(), Closed> {
-        if self.may_end_in_status { self.put_trailers(reply::trailers(reply)) } else { Err(Closed) }
+        match &self.messages {
+            Some(messages) if messages.is_between() => self.put_trailers(reply::trailers(reply)),
+            _ => Err(Closed),
+        }
     }
 
     /// The client must not take what it has for the whole response.
@@ -69,7 +72,8 @@ impl Client for Responder {
         }
         let fields = head.headers();
         let is_grpc = fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
-        self.may_end_in_status = is_grpc && !fields.contains_key(header::CONTENT_LENGTH);
+        let may_end = is_grpc && !fields.contains_key(header::CONTENT_LENGTH);
+        self.messages = may_end.then(Messages::default);
         let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
         self.body = Some(Outflow { stream });
         Ok(())
@@ -93,6 +97,9 @@ impl Sink for Responder {
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
         self.session.watch.note_sent(data.len());
+        if let Some(messages) = &mut self.messages {
+            messages.follow(&data);
+        }
         self.body.as_mut().map_or(Ok(()), |body| body.put(data, end))
     }
 

@@ -117,27 +117,29 @@ fn end_of(head: Response<()>, part: &'static [u8]) -> Result<HeaderMap, h2::Reas
     })
 }
 
-#[test]
-fn an_answer_of_grpc_that_breaks_off_ends_with_a_status_even_within_a_message() {
-    for part in [wire::EMPTY_MESSAGE, b"\0\0\0\0\x09half"] {
-        let head = Response::builder().header("content-type", "application/grpc+proto").body(()).unwrap();
-        let trailers = end_of(head, part).unwrap();
-        assert_eq!(trailers["grpc-status"], "14");
-        assert!(trailers["grpc-message"].to_str().unwrap().contains("127.0.0."), "{trailers:?}");
-        assert!(trailers["x-mesher-error"].to_str().unwrap().starts_with("UR; "), "{trailers:?}");
-    }
+fn grpc_head() -> http::response::Builder {
+    Response::builder().header("content-type", "application/grpc+proto")
 }
 
 #[test]
-fn an_answer_that_is_not_of_grpc_or_has_a_length_is_reset_when_it_breaks_off() {
+fn an_answer_of_grpc_that_breaks_off_between_messages_ends_with_a_status() {
+    let trailers = end_of(grpc_head().body(()).unwrap(), wire::EMPTY_MESSAGE).unwrap();
+    assert_eq!(trailers["grpc-status"], "14");
+    assert!(trailers["grpc-message"].to_str().unwrap().contains("127.0.0."), "{trailers:?}");
+    assert!(trailers["x-mesher-error"].to_str().unwrap().starts_with("UR; "), "{trailers:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_elsewhere_or_is_not_of_grpc_or_has_a_length_is_reset() {
     let plain = Response::builder().header("content-type", "text/plain").body(()).unwrap();
-    let measured = Response::builder()
-        .header("content-type", "application/grpc")
-        .header("content-length", 100)
-        .body(())
-        .unwrap();
-    for head in [plain, measured] {
-        assert_eq!(end_of(head, wire::EMPTY_MESSAGE), Err(h2::Reason::INTERNAL_ERROR));
+    let measured = grpc_head().header("content-length", 100).body(()).unwrap();
+    let within_a_message = grpc_head().body(()).unwrap();
+    for (head, part) in [
+        (plain, wire::EMPTY_MESSAGE),
+        (measured, wire::EMPTY_MESSAGE),
+        (within_a_message, b"\0\0\0\0\x09half"),
+    ] {
+        assert_eq!(end_of(head, part), Err(h2::Reason::INTERNAL_ERROR));
     }
 }
 
