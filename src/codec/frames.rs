@@ -1,11 +1,14 @@
 //! Frames of HTTP/2 as far as their own bytes tell whether they are sound (RFC 9113 section 6): lengths that a type cannot
-//! have, values that no setting can have, a type that only servers send.
+//! have, values that no setting can have, a type that only servers send; and whether there are more of those that ask for
+//! no work than a client has a use for (see `frame_budget`).
 //!
 //! It follows a client's bytes behind the preface, however they are cut, and says where the first bad frame begins and
-//! with which code the connection has to end, and since when a header block has been waiting for its end. It knows no
-//! stream and reads no header block.
+//! with which code the connection has to end, and since when a header block has been waiting for its end. It knows of
+//! streams only the number of the last, and reads no header block.
 
 use std::time::Instant;
+
+use super::frame_budget::{self, FrameBudget};
 
 /// An error code of HTTP/2 (RFC 9113 section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +19,11 @@ pub enum FrameFault {
     FlowControl,
     /// A length that frames of this type cannot have.
     FrameSize,
+    /// Each for itself is sound, and they are far too many.
+    Flood,
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
@@ -33,9 +39,13 @@ const HEAD_BYTES: usize = 9;
 const SETTING_BYTES: usize = 6;
 /// Flag of a SETTINGS frame that only acknowledges.
 const ACK: u8 = 1;
+/// Flag of a DATA frame whose first byte tells how many of the last mean nothing.
+const PADDED: u8 = 8;
 /// Flag of the last frame of a header block.
 const END_HEADERS: u8 = 4;
 const INITIAL_WINDOW_SIZE: u16 = 4;
+/// The bits of a stream's number (RFC 9113 section 4.1).
+const STREAM_BITS: u32 = 0x7fff_ffff;
 /// Largest window there can be (RFC 9113 section 6.9.1).
 const WINDOW_MAX: u32 = 0x7fff_ffff;
 
@@ -47,8 +57,11 @@ pub struct FrameWatch {
     have: usize,
     /// Of the payload of the present frame, what is still to come.
     left: usize,
-    /// The payload is settings.
-    settings: bool,
+    /// What is looked at in it.
+    look: Look,
+    /// The last stream that the client has begun.
+    stream: u32,
+    budget: FrameBudget,
     /// When a header block began whose end has not come.
     block_since: Option<Instant>,
     /// It ends with the payload of the present frame.
@@ -56,10 +69,27 @@ pub struct FrameWatch {
     fault: Option<FrameFault>,
 }
 
+/// What of a payload tells something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Look {
+    #[default]
+    Nothing,
+    /// Each setting.
+    Settings,
+    /// The first byte, which tells how much padding there is.
+    Padding,
+}
+
 impl FrameWatch {
+    /// Begins with so many tokens for frames that ask for no work.
+    pub(super) fn with_tokens(tokens: u32) -> Self {
+        Self { budget: FrameBudget::of(tokens), ..Self::default() }
+    }
+
     /// Goes on with the bytes that came next, at `now`. Returns how many of them may be read: all, unless a frame is bad,
     /// whose last bytes that were looked at are not among them. From then on it is none.
     pub fn follow(&mut self, bytes: &[u8], now: Instant) -> usize {
+        self.budget.refill(now);
         let mut rest = bytes;
         while self.fault.is_none() && !rest.is_empty() {
             let taken = self.step(rest, now);
@@ -68,6 +98,11 @@ impl FrameWatch {
             }
         }
         bytes.len().saturating_sub(rest.len())
+    }
+
+    /// The client is sent so many bytes of a body: it has a use for a few frames more.
+    pub fn note_sent(&mut self, bytes: usize) {
+        self.budget.earn_sent(bytes);
     }
 
     /// What is wrong with the frame at which it has stopped.
@@ -82,15 +117,19 @@ impl FrameWatch {
         self.block_since
     }
 
-    /// Takes bytes of one part of a frame: its head, a setting, or a payload that nobody looks at.
+    /// Takes bytes of one part of a frame: its head, something in its payload, or a payload that nobody looks at.
     fn step(&mut self, bytes: &[u8], now: Instant) -> usize {
-        if self.left > 0 && !self.settings {
-            let taken = bytes.len().min(self.left);
-            self.left = self.left.saturating_sub(taken);
-            self.end_block();
-            return taken;
-        }
-        let whole = if self.left > 0 { SETTING_BYTES } else { HEAD_BYTES };
+        let whole = match self.look {
+            _ if self.left == 0 => HEAD_BYTES,
+            Look::Settings => SETTING_BYTES,
+            Look::Padding => 1,
+            Look::Nothing => {
+                let taken = bytes.len().min(self.left);
+                self.left = self.left.saturating_sub(taken);
+                self.end_block();
+                return taken;
+            }
+        };
         let taken = bytes.len().min(whole.saturating_sub(self.have));
         for (to, from) in self.part.iter_mut().skip(self.have).zip(bytes.iter().take(taken)) {
             *to = *from;
@@ -98,7 +137,11 @@ impl FrameWatch {
         self.have = self.have.saturating_add(taken);
         if self.have == whole {
             self.have = 0;
-            let judged = if self.left > 0 { self.setting() } else { self.head(now) };
+            let judged = match self.look {
+                _ if self.left == 0 => self.head(now),
+                Look::Padding => self.padding(),
+                _ => self.setting(),
+            };
             self.fault = judged.err();
         }
         taken
@@ -112,7 +155,7 @@ impl FrameWatch {
     }
 
     fn head(&mut self, now: Instant) -> Result<(), FrameFault> {
-        let [a, b, c, kind, flags, ..] = self.part;
+        let [a, b, c, kind, flags, stream @ ..] = self.part;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let is_sound = match kind {
             PRIORITY => length == 5,
@@ -124,13 +167,60 @@ impl FrameWatch {
             PUSH_PROMISE => return Err(FrameFault::Protocol),
             _ => true,
         };
-        (self.left, self.settings) = (length, kind == SETTINGS);
-        if matches!(kind, HEADERS | CONTINUATION) {
-            self.block_since.get_or_insert(now);
-            self.block_ends = flags & END_HEADERS != 0;
-            self.end_block();
+        if !is_sound {
+            return Err(FrameFault::FrameSize);
         }
-        if is_sound { Ok(()) } else { Err(FrameFault::FrameSize) }
+        (self.left, self.look) = (length, Look::Nothing);
+        match kind {
+            HEADERS | CONTINUATION => {
+                self.block_since.get_or_insert(now);
+                self.block_ends = flags & END_HEADERS != 0;
+                self.end_block();
+                if kind == HEADERS { self.block(u32::from_be_bytes(stream) & STREAM_BITS) } else { Ok(()) }
+            }
+            DATA if flags & PADDED != 0 && length > 0 => {
+                self.look = Look::Padding;
+                Ok(())
+            }
+            DATA => self.data(length),
+            SETTINGS => {
+                self.look = Look::Settings;
+                self.spend(length)
+            }
+            _ => self.spend(length),
+        }
+    }
+
+    /// A header block: it begins a stream if its number is higher than all before (RFC 9113 section 5.1.1), and ends one
+    /// otherwise.
+    fn block(&mut self, stream: u32) -> Result<(), FrameFault> {
+        if stream <= self.stream {
+            return self.spend(0);
+        }
+        self.stream = stream;
+        self.budget.earn(frame_budget::FOR_STREAM);
+        Ok(())
+    }
+
+    /// A frame with so many bytes of a body.
+    fn data(&mut self, bytes: usize) -> Result<(), FrameFault> {
+        if bytes == 0 {
+            return self.spend(0);
+        }
+        self.budget.earn(frame_budget::FOR_RECEIVED);
+        Ok(())
+    }
+
+    fn padding(&mut self) -> Result<(), FrameFault> {
+        self.look = Look::Nothing;
+        self.left = self.left.saturating_sub(1);
+        let [padding, ..] = self.part;
+        self.data(self.left.saturating_sub(padding.into()))
+    }
+
+    /// A frame that asks for no work, with a payload of so many bytes.
+    fn spend(&mut self, bytes: usize) -> Result<(), FrameFault> {
+        if self.budget.spend(bytes) { Ok(()) } else { Err(FrameFault::Flood) }
     }
 
     fn setting(&mut self) -> Result<(), FrameFault> {
@@ -194,6 +284,59 @@ mod tests {
         let mut watch = FrameWatch::default();
         assert_eq!(watch.follow(&all, Instant::now()), sound.len());
         assert_eq!(watch.follow(&sound, Instant::now()), 0);
+    }
+
+    /// How many of these frames, one after the other, pass.
+    fn passing(watch: &mut FrameWatch, frame: &[u8]) -> usize {
+        let now = Instant::now();
+        (0..).take_while(|_| watch.follow(frame, now) == frame.len()).count()
+    }
+
+    #[test]
+    fn frames_that_ask_for_no_work_come_to_an_end() {
+        let padding = [&[9][..], &[0; 9]].concat();
+        for (kind, flags, payload) in [
+            (DATA, 0, &[][..]),
+            (DATA, 1, &[]), // the end of a stream, again and again
+            (DATA, PADDED, &padding),
+            (HEADERS, END_HEADERS, &[]), // of no new stream
+            (PRIORITY, 0, &[0; 5]),
+            (RST_STREAM, 0, &[0; 4]),
+            (SETTINGS, 0, &[]),
+            (SETTINGS, 0, &[0, 1, 0, 0, 0, 0]),
+            (SETTINGS, ACK, &[]),
+            (PING, 0, &[0; 8]),
+            (PING, ACK, &[0; 8]),
+            (7, 0, &[0; 8]), // GOAWAY
+            (WINDOW_UPDATE, 0, &[0; 4]),
+            (0xbb, 0, b"unknown"),
+        ] {
+            let (mut watch, frame) = (FrameWatch::with_tokens(5), frame(kind, flags, payload));
+            assert_eq!(passing(&mut watch, &frame), 5, "type {kind}, flags {flags}, {payload:?}");
+            assert_eq!(watch.fault(), Some(FrameFault::Flood));
+        }
+    }
+
+    #[test]
+    fn what_was_sent_and_streams_and_content_allow_more_of_them() {
+        let ping = frame(PING, 0, &[0; 8]);
+        let pings_after = |work: &dyn Fn(&mut FrameWatch)| {
+            let mut watch = FrameWatch::with_tokens(0);
+            work(&mut watch);
+            passing(&mut watch, &ping)
+        };
+        let having = |bytes: Vec<u8>| {
+            pings_after(&|watch: &mut FrameWatch| {
+                assert_eq!(watch.follow(&bytes, Instant::now()), bytes.len())
+            })
+        };
+        let mut begun = frame(HEADERS, END_HEADERS, b"block");
+        begun[8] = 1;
+        assert_eq!(having(begun), frame_budget::FOR_STREAM as usize);
+        assert_eq!(having(frame(DATA, 0, b"x")), frame_budget::FOR_RECEIVED as usize);
+        assert_eq!(having(frame(DATA, PADDED, &[2, b'x', 0, 0])), frame_budget::FOR_RECEIVED as usize);
+        assert_eq!(pings_after(&|watch| watch.note_sent(1)), frame_budget::FOR_SENT as usize);
+        assert_eq!(pings_after(&|watch| watch.note_sent(0)), 0);
     }
 
     #[test]

@@ -133,6 +133,56 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// Where in a stream of messages ("Length-Prefixed-Message") the bytes so far end. Reads no message.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// The prefix of a message, as far as it has come.
+    prefix: [u8; PREFIX_BYTES],
+    have: usize,
+    /// Of the present message, what is still to come.
+    left: usize,
+}
+
+impl Messages {
+    /// Goes on with the bytes that came next.
+    pub fn follow(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = if self.left > 0 { self.message(rest) } else { self.prefix(rest) };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    }
+
+    /// No message has begun whose end has not come.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.have == 0 && self.left == 0
+    }
+
+    fn message(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.left);
+        self.left = self.left.saturating_sub(taken);
+        taken
+    }
+
+    fn prefix(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(PREFIX_BYTES.saturating_sub(self.have));
+        for (to, from) in self.prefix.iter_mut().skip(self.have).zip(bytes.iter().take(taken)) {
+            *to = *from;
+        }
+        self.have = self.have.saturating_add(taken);
+        if self.have == PREFIX_BYTES {
+            self.have = 0;
+            let [_, length @ ..] = self.prefix;
+            self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        }
+        taken
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
@@ -253,6 +303,29 @@ mod tests {
             prop_assert!(sent <= left);
             let is_cut = left > Duration::from_secs(99_999_999 * 3600);
             prop_assert!(left - sent <= left / 100_000 || is_cut, "{sent:?} of {left:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_is_between_messages_at_their_ends_only(
+            lengths in proptest::collection::vec(0_usize..300, 0..6),
+            cuts in proptest::collection::vec(1_usize..40, 300),
+        ) {
+            let (mut stream, mut ends) = (Vec::new(), vec![0]);
+            for length in lengths {
+                stream.push(0);
+                stream.extend(u32::try_from(length).unwrap().to_be_bytes());
+                stream.resize(stream.len() + length, 7);
+                ends.push(stream.len());
+            }
+            let (mut messages, mut at) = (Messages::default(), 0);
+            for cut in cuts {
+                prop_assert_eq!(messages.is_between(), ends.contains(&at), "at {}", at);
+                let to = stream.len().min(at + cut);
+                messages.follow(&stream[at..to]);
+                at = to;
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ mod connection;
 mod date;
 mod field;
 mod first_bytes;
+mod frame_budget;
 mod frames;
 mod framing;
 #[doc(hidden)]

@@ -148,6 +148,32 @@ proptest! {
     }
 
     #[test]
+    fn two_readers_agree_on_how_far_frames_pass(
+        seed: u8,
+        frames in proptest::collection::vec((0_u8..12, any::<u8>(), 0_u8..8, "[\\x00-\\x0c]{0,20}"), 0..300),
+        damage in damage(),
+    ) {
+        let mut stream = Vec::new();
+        for (kind, flags, number, payload) in frames {
+            // Mostly of a length that its type can have, so that many pass.
+            let length = match kind {
+                2 => 5,
+                3 | 8 => 4,
+                4 => if flags & 1 == 1 { 0 } else { payload.len() / 6 * 6 },
+                5 => continue,
+                6 => 8,
+                _ => payload.len(),
+            };
+            let mut payload = payload.into_bytes();
+            payload.resize(length, 0);
+            stream.extend([0, 0, length as u8, kind, flags, 0, 0, 0, number]);
+            stream.extend(payload);
+        }
+        fuzzing::fuzz_http2_frames(&[&[seed][..], &stream].concat());
+        fuzzing::fuzz_http2_frames(&[&[seed], &damaged(stream, &damage)[..]].concat());
+    }
+
+    #[test]
     fn two_decoders_agree_on_chunked_bodies(seed: u8, body in chunked_body(), damage in damage()) {
         fuzzing::fuzz_chunked_body(&[&[seed], &damaged(body.into_bytes(), &damage)[..]].concat());
     }

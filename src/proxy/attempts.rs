@@ -35,9 +35,10 @@ pub(super) enum End {
     Delivered { passed: Passed, whole: bool },
     /// Mesher answers.
     Reply(Reply),
-    /// Mesher stops the response in the middle, and why.
-    Stopped { passed: Passed, reply: Reply },
-    /// The response broke off in the middle.
+    /// The response goes no further, and why: mesher stops it, or has lost its upstream. `code` is for a client that cannot
+    /// be told in words.
+    Stopped { passed: Passed, reply: Reply, code: Code },
+    /// The upstream has broken it off, with this code.
     Cut { passed: Passed, failure: Failure, code: Code },
     /// The client is gone.
     ClientGone { passed: Passed },
@@ -248,10 +249,13 @@ fn concluded<B: Source, C: Client, W: Sink, U: Upstream>(
         Ok(()) => Ok(End::Delivered { passed, whole: relay.is_uploaded() }),
         Err(Failed::ClientGone) => Ok(End::ClientGone { passed }),
         Err(Failed::Reply(reply)) if !relay.is_begun() => Ok(End::Reply(reply)),
-        Err(Failed::Reply(reply)) => Ok(End::Stopped { passed, reply }),
-        Err(Failed::Upstream(Lost { code, failure, .. })) if relay.is_begun() => {
+        Err(Failed::Reply(reply)) => Ok(End::Stopped { passed, reply, code: Code::CANCEL }),
+        Err(Failed::Upstream(Lost { reset, failure, detail, .. })) if relay.is_begun() => {
             let failure = if failure == Failure::UpstreamClosed { Failure::UpstreamReset } else { failure };
-            Ok(End::Cut { passed, failure, code })
+            Ok(match reset {
+                Some(code) => End::Cut { passed, failure, code },
+                None => End::Stopped { passed, reply: Reply::new(failure, detail), code: Code::of(failure) },
+            })
         }
         Err(Failed::Upstream(lost)) => {
             let raced = raced && lost.failure == Failure::UpstreamClosed;

@@ -80,6 +80,8 @@ pub struct Context {
     pub random: Random,
     /// Failed TLS handshakes that the log tells of.
     pub tls_failures_told: Seldom,
+    /// Clients told to calm down that the log tells of.
+    pub calmed_told: Seldom,
 }
 
 /// Series of requests without a target.

@@ -6,6 +6,7 @@ use mesher_actors::snapshot::Failure;
 
 use super::attempts::{self, Attempts, End};
 use super::connection::Downstream;
+use super::flow::Code;
 use super::forward::Delivery;
 use super::grpc;
 use super::message::{self, Marks};
@@ -66,7 +67,9 @@ pub(super) async fn carry(
     let attempts = Attempts { crossing, call, deadline: &down.deadline, patience, has_body };
     let end = attempts.run(parts, &mut body, &mut client).await;
     let end = match end {
-        End::Reply(reply) if client.is_midway() => End::Stopped { passed: Passed::default(), reply },
+        End::Reply(reply) if client.is_midway() => {
+            End::Stopped { passed: Passed::default(), reply, code: Code::CANCEL }
+        }
         end => end,
     };
     let keep = client.keeps_connection(body.is_whole());

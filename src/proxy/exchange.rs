@@ -243,7 +243,7 @@ impl Exchange<'_> {
                 End::DeliveredEarly { status: passed.status }
             }
             attempts::End::Reply(reply) => End::Reply(reply),
-            attempts::End::Stopped { passed, reply } => self.cut(passed.status, reply.failure),
+            attempts::End::Stopped { passed, reply, .. } => self.cut(passed.status, reply.failure),
             attempts::End::Cut { passed, failure, .. } => self.cut(passed.status, failure),
             attempts::End::ClientGone { passed } => {
                 End::Cut { status: passed.status, failure: Failure::ClientGone }

@@ -37,13 +37,21 @@ impl Code {
     pub(super) const INTERNAL_ERROR: Code = Code(0x2);
     /// The other end of a tunnel is not there, or not any more.
     pub(super) const CONNECT_ERROR: Code = Code(0xa);
+
+    /// What one side is told of a failure of the other that has said no code itself.
+    pub(super) fn of(failure: Failure) -> Self {
+        match failure {
+            Failure::UpstreamProtocolError => Self::PROTOCOL_ERROR,
+            _ => Self::INTERNAL_ERROR,
+        }
+    }
 }
 
 /// Why a body breaks off, or never comes.
 #[derive(Debug)]
 pub(super) struct Lost {
-    /// The same for the other side, where that speaks HTTP/2.
-    pub(super) code: Code,
+    /// The code of the reset, if the stream was reset and not its connection lost.
+    pub(super) reset: Option<Code>,
     /// The same for replies and metrics.
     pub(super) failure: Failure,
     /// The one who breaks off has certainly not acted on what it was sent.
@@ -55,16 +63,12 @@ pub(super) struct Lost {
 impl Lost {
     /// The client is gone.
     pub(super) fn client(detail: impl Into<String>) -> Self {
-        Self { code: Code::CANCEL, failure: Failure::ClientGone, unprocessed: false, detail: detail.into() }
+        Self { reset: None, failure: Failure::ClientGone, unprocessed: false, detail: detail.into() }
     }
 
     /// The upstream failed.
     pub(super) fn upstream(failure: Failure, detail: impl Into<String>) -> Self {
-        let code = match failure {
-            Failure::UpstreamProtocolError => Code::PROTOCOL_ERROR,
-            _ => Code::INTERNAL_ERROR,
-        };
-        Self { code, failure, unprocessed: false, detail: detail.into() }
+        Self { reset: None, failure, unprocessed: false, detail: detail.into() }
     }
 }
 

@@ -98,6 +98,7 @@ impl Policies {
             dates: Dates::default(),
             random: Random::new(seed),
             tls_failures_told: Seldom::default(),
+            calmed_told: Seldom::default(),
         })
     }
 }

@@ -196,6 +196,8 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     let help = "Calls on upstream HTTP/2 connections now.";
     text.single("mesher_upstream_http2_streams", G, help, sum(|s| &s.upstream_http2_streams));
     text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
+    let help = "HTTP/2 connections of clients that were ended with ENHANCE_YOUR_CALM.";
+    text.single("mesher_downstream_http2_calmed_total", C, help, sum(|s| &s.downstream_http2_calmed));
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));

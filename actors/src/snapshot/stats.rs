@@ -189,6 +189,8 @@ pub struct ShardStats {
     pub accepted: Counter,
     /// Downstream connections open now.
     pub downstream_open: Counter,
+    /// HTTP/2 connections of clients that were ended because the client wasted them.
+    pub downstream_http2_calmed: Counter,
     /// Upstream connections made.
     pub upstream_connects: Counter,
     /// Upstream connections open now, idle or in use.

@@ -5,15 +5,18 @@ use std::time::Instant;
 use super::pieces;
 use crate::codec::{FrameFault, FrameWatch};
 
-/// Arbitrary bytes as frames; the first byte seeds the cuts. How many bytes pass, and what is wrong with the first bad
+/// Arbitrary bytes as frames; the first byte seeds the cuts, and is how many frames without work may come, unless it is
+/// zero. How many bytes pass, and what is wrong with the first bad
 /// frame, does not depend on the cuts, and a reader that has all bytes at once comes to the same.
 pub fn fuzz_http2_frames(data: &[u8]) {
     let [seed, data @ ..] = data else { return };
-    let (whole, now) = (naive(data), Instant::now());
-    let mut at_once = FrameWatch::default();
+    let watch = || if *seed == 0 { FrameWatch::default() } else { FrameWatch::with_tokens((*seed).into()) };
+    let tokens = if *seed == 0 { 10_000 } else { (*seed).into() };
+    let (whole, now) = (naive(data, tokens), Instant::now());
+    let mut at_once = watch();
     at_once.follow(data, now);
     for (step, seed) in [(data.len().max(1), 0), (1, 0), (19, *seed)] {
-        let mut watch = FrameWatch::default();
+        let mut watch = watch();
         let mut passed = 0;
         for piece in pieces(data, step, seed) {
             let taken = watch.follow(piece, now);
@@ -29,8 +32,8 @@ pub fn fuzz_http2_frames(data: &[u8]) {
 }
 
 /// The first bad frame, and how many bytes it takes to know.
-fn naive(data: &[u8]) -> Option<(FrameFault, usize)> {
-    let mut at = 0;
+fn naive(data: &[u8], mut tokens: usize) -> Option<(FrameFault, usize)> {
+    let (mut at, mut last_stream) = (0, 0);
     while let Some(head) = data.get(at..at + 9) {
         let length = usize::from(head[0]) * 65536 + usize::from(head[1]) * 256 + usize::from(head[2]);
         let size = match head[3] {
@@ -45,6 +48,15 @@ fn naive(data: &[u8]) -> Option<(FrameFault, usize)> {
             return Some((FrameFault::FrameSize, at + 9));
         }
         let payload = &data[at + 9..data.len().min(at + 9 + length)];
+        let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
+        let worth = worth(head[3], head[4], (length, payload.first()), stream > last_stream);
+        if tokens < worth.price {
+            return Some((FrameFault::Flood, at + 9 + worth.looked_at));
+        }
+        tokens = tokens - worth.price + worth.earned;
+        if head[3] == 1 {
+            last_stream = last_stream.max(stream);
+        }
         if head[3] == 4 {
             let bad =
                 payload.chunks_exact(6).position(|setting| setting[..2] == [0, 4] && setting[2] & 0x80 != 0);
@@ -55,4 +67,29 @@ fn naive(data: &[u8]) -> Option<(FrameFault, usize)> {
         at += 9 + length;
     }
     None
+}
+
+/// What a frame means for the budget, and how much of its payload it takes to know.
+#[derive(Default)]
+struct Worth {
+    price: usize,
+    earned: usize,
+    looked_at: usize,
+}
+
+fn worth(kind: u8, flags: u8, (length, first): (usize, Option<&u8>), is_new_stream: bool) -> Worth {
+    let is_padded = flags & 8 != 0 && length > 0;
+    match (kind, first) {
+        (0, None) if is_padded => Worth::default(), // the byte that tells has not come
+        (0, first) => {
+            let looked_at = usize::from(is_padded);
+            let padding = if is_padded { 1 + first.map_or(0, |first| usize::from(*first)) } else { 0 };
+            let has_content = length > padding;
+            Worth { price: (!has_content).into(), earned: has_content.into(), looked_at }
+        }
+        (1, _) if is_new_stream => Worth { earned: 10, ..Worth::default() },
+        (1, _) => Worth { price: 1, ..Worth::default() },
+        (9, _) => Worth::default(),
+        _ => Worth { price: 1 + length.min(16_384) / 64, ..Worth::default() },
+    }
 }

@@ -49,13 +49,12 @@ impl Peer for &Lease {
 
 impl From<CallError> for Lost {
     fn from(error: CallError) -> Self {
-        let code = match error.cause {
-            Cause::Reset(reason) => Code(reason.into()),
-            Cause::Protocol => Code::PROTOCOL_ERROR,
-            _ => Code::INTERNAL_ERROR,
+        let reset = match error.cause {
+            Cause::Reset(reason) => Some(Code(reason.into())),
+            _ => None,
         };
         Self {
-            code,
+            reset,
             failure: error.cause.failure(false),
             unprocessed: error.cause.is_unprocessed(),
             detail: error.detail,

@@ -3,7 +3,7 @@
 //! ```text
 //!   preface --> serving --no stream for long, or shutdown--> GOAWAY, streams under way finish --> ended
 //!                  |                                                                               ^
-//!                  +--broken rules, too many resets, a head that comes too slowly--------+       |
+//!                  +--broken rules, too many resets or idle frames, a head too slow-------+       |
 //!                                                                                        v       |
 //!                                     what still comes is thrown away <-- GOAWAY with the error --+
 //! ```
@@ -16,12 +16,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::Reason;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::limits::{self, GOODBYE};
 use super::session::Session;
 use super::stream;
-use super::watched::{Watch, Watched};
+use super::watched::Watched;
 use crate::net::{self, Deadline, Stream};
 use crate::proxy::connection::{Open, linger};
 
@@ -32,8 +32,7 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
     deadline.arm(net::now() + terms.settings().header_timeout);
     let builder = limits::builder(&terms.settings().limits);
     drop(terms);
-    let watch = Watch::default();
-    let handshake = builder.handshake::<_, Bytes>(Watched { stream: &stream, watch: &watch });
+    let handshake = builder.handshake::<_, Bytes>(Watched { stream: &stream, watch: &session.watch });
     let begun = {
         let mut handshake = pin!(handshake);
         poll_fn(|cx| match handshake.as_mut().poll(cx) {
@@ -45,8 +44,7 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
     let Some(h2) = begun else { return };
     let mut connection = Connection {
         h2,
-        watch: &watch,
-        session,
+        session: &session,
         deadline,
         head_deadline: Deadline::new(),
         open,
@@ -65,8 +63,7 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
 
 struct Connection<'s> {
     h2: h2::server::Connection<Watched<'s>, Bytes>,
-    watch: &'s Watch,
-    session: Rc<Session>,
+    session: &'s Rc<Session>,
     deadline: Deadline,
     /// That of a header block that has begun: nothing else can come on the connection before it is whole.
     head_deadline: Deadline,
@@ -81,7 +78,7 @@ impl Connection<'_> {
     /// Ready at the end; false if the client may still be sending.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
         if self.session.is_abused(cx) {
-            self.cut(Reason::ENHANCE_YOUR_CALM);
+            self.cut(Reason::ENHANCE_YOUR_CALM, "it resets too many requests");
         }
         if self.open.is_draining(cx) {
             self.leave();
@@ -93,12 +90,16 @@ impl Connection<'_> {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
+                    let is_calmed = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                    if is_calmed && !self.cut {
+                        self.note_calmed("it wastes streams, or frames within them");
+                    }
                     return Poll::Ready(error.is_io());
                 }
                 Poll::Ready(None) => return Poll::Ready(!self.cut),
                 Poll::Pending => {
-                    if let Some(reason) = self.fault(cx)
-                        && self.cut(reason)
+                    if let Some((reason, why)) = self.fault(cx)
+                        && self.cut(reason, why)
                     {
                         continue;
                     }
@@ -114,26 +115,46 @@ impl Connection<'_> {
     }
 
     /// What the client has done, or failed to do, for which the connection has to end.
-    fn fault(&self, cx: &mut TaskContext<'_>) -> Option<Reason> {
-        if let Some(begun) = self.watch.block_since() {
+    fn fault(&self, cx: &mut TaskContext<'_>) -> Option<(Reason, &'static str)> {
+        if let Some(begun) = self.session.watch.block_since() {
             let timeout = self.session.ctx.terms.borrow().settings().header_timeout;
             self.head_deadline.arm(begun + timeout);
         } else {
             self.head_deadline.disarm();
         }
+        let late = (Reason::ENHANCE_YOUR_CALM, "a head that it has begun does not come to an end");
         let is_late = self.head_deadline.poll_expired(cx).is_ready();
-        self.watch.fault().or(is_late.then_some(Reason::ENHANCE_YOUR_CALM))
+        let bad = self.session.watch.fault().map(|reason| (reason, "it sends frames that ask for no work"));
+        bad.or(is_late.then_some(late))
     }
 
-    /// Ends it now; false if that has begun already.
-    fn cut(&mut self, reason: Reason) -> bool {
+    /// Ends it now; false if that has begun already. `why` it has to calm down, if that is the reason.
+    fn cut(&mut self, reason: Reason, why: &str) -> bool {
         if self.cut {
             return false;
+        }
+        if reason == Reason::ENHANCE_YOUR_CALM {
+            self.note_calmed(why);
         }
         self.cut = true;
         self.h2.abrupt_shutdown(reason);
         self.deadline.arm(net::now() + GOODBYE);
         true
+    }
+
+    /// Counts a client that is told to calm down, and tells of it, though not of each one in a flood.
+    fn note_calmed(&self, why: &str) {
+        let Session { ctx, ingress, peer, .. } = &**self.session;
+        ctx.stats.downstream_http2_calmed.add(1);
+        if let Some(untold) = ctx.calmed_told.tell(net::now()) {
+            warn!(
+                client = ?peer,
+                listener = %ingress.address,
+                why,
+                untold,
+                "a client's HTTP/2 connection was ended: it was told to calm down"
+            );
+        }
     }
 
     /// Takes no more streams; those under way finish.

@@ -9,8 +9,11 @@ use http::{HeaderMap, Response, header};
 
 use super::body::Outflow;
 use super::session::Session;
+use crate::codec::grpc::{self, Messages};
+use crate::handler::Reply;
 use crate::proxy::flow::{Closed, Code, Sink};
 use crate::proxy::relay::Client;
+use crate::proxy::reply;
 
 /// The response side of a stream.
 pub(super) struct Responder {
@@ -19,12 +22,14 @@ pub(super) struct Responder {
     session: Rc<Session>,
     /// Responses get a date if they have none (RFC 9110 section 6.6.1); those of gRPC, whose metadata is not ours, do not.
     dates: bool,
+    /// What was sent of a response of gRPC that may end after any message.
+    messages: Option<Messages>,
 }
 
 impl Responder {
     /// Nothing is answered yet.
     pub(super) fn new(respond: SendResponse<Bytes>, session: Rc<Session>) -> Self {
-        Self { respond, body: None, session, dates: true }
+        Self { respond, body: None, session, dates: true, messages: None }
     }
 
     /// Whether responses get a date.
@@ -35,6 +40,19 @@ impl Responder {
     /// A response has begun.
     pub(super) fn is_begun(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// Ends a call of gRPC in the middle of its response, with the status that belongs to the reply ("Responses",
+    /// `Trailers`): libraries report that, where they make INTERNAL of a reset.
+    ///
+    /// # Errors
+    /// The response is not one of gRPC, has announced its length, or ends within a message: grpcio waits for the rest of
+    /// that whatever the status says. It can only be [cut](Self::cut).
+    pub(super) fn end_call(&mut self, reply: &Reply) -> Result<(), Closed> {
+        match &self.messages {
+            Some(messages) if messages.is_between() => self.put_trailers(reply::trailers(reply)),
+            _ => Err(Closed),
+        }
     }
 
     /// The client must not take what it has for the whole response.
@@ -52,6 +70,10 @@ impl Client for Responder {
         if self.dates && !head.headers().contains_key(header::DATE) {
             head.headers_mut().insert(header::DATE, self.session.ctx.dates.value());
         }
+        let fields = head.headers();
+        let is_grpc = fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
+        let may_end = is_grpc && !fields.contains_key(header::CONTENT_LENGTH);
+        self.messages = may_end.then(Messages::default);
         let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
         self.body = Some(Outflow { stream });
         Ok(())
@@ -74,6 +96,10 @@ impl Sink for Responder {
     }
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
+        self.session.watch.note_sent(data.len());
+        if let Some(messages) = &mut self.messages {
+            messages.follow(&data);
+        }
         self.body.as_mut().map_or(Ok(()), |body| body.put(data, end))
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use http::HeaderValue;
 
 use super::limits::{EARLY, EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX};
+use super::watched::Watch;
 use crate::net;
 use crate::proxy::context::{Context, Ingress};
 use crate::proxy::message::address;
@@ -26,6 +27,8 @@ pub(in crate::proxy) struct Session {
     pub(super) scheme: &'static str,
     /// The service that the client has connected to, if it has.
     pub(super) tunnel: Option<Tunnel>,
+    /// The frames that come.
+    pub(super) watch: Watch,
     /// Streams whose tasks have not ended.
     open: Cell<u32>,
     /// When there was a stream last.
@@ -60,6 +63,7 @@ impl Session {
             peer: address(peer),
             scheme,
             tunnel,
+            watch: Watch::default(),
             open: Cell::new(0),
             used: Cell::new(now),
             resets: Cell::new(Resets::full(now)),

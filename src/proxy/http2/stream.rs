@@ -19,7 +19,7 @@ use crate::handler::{Call, Reply};
 use crate::net::{self, Deadline};
 use crate::proxy::account::{self, InFlight};
 use crate::proxy::attempts::{self, Attempts, End, unless_gone};
-use crate::proxy::flow::{Code, Sink};
+use crate::proxy::flow::Sink;
 use crate::proxy::grpc;
 use crate::proxy::message::{self, Marks, Traits};
 use crate::proxy::relay::{Client, Passed};
@@ -131,11 +131,11 @@ impl Exchange<'_> {
                 self.session.note_answered();
                 (passed, passed.status, None)
             }
-            End::Stopped { mut passed, reply } => {
-                if self.traits.is_grpc && self.client.put_trailers(reply::trailers(&reply)).is_ok() {
+            End::Stopped { mut passed, reply, code } => {
+                if self.traits.is_grpc && self.client.end_call(&reply).is_ok() {
                     passed.grpc_status = Some(reply.failure.face().grpc);
                 } else {
-                    self.client.cut(Code::CANCEL);
+                    self.client.cut(code);
                 }
                 (passed, passed.status, Some(reply.failure))
             }

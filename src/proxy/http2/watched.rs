@@ -1,6 +1,6 @@
 //! A client's connection as the `h2` crate reads it: a frame that is bad in itself never gets there. The crate would end
 //! the connection for it as well, but with PROTOCOL_ERROR where the protocol has a code that tells more, or only when the
-//! frame is whole.
+//! frame is whole. And frames that ask for no work come to an end, where the crate takes them for ever.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -17,7 +17,7 @@ use crate::net::{self, Stream};
 /// What comes first on every connection (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 
-/// What a connection's reader and its task both know.
+/// What a connection's reader, its task and its streams know of its frames.
 #[derive(Debug, Default)]
 pub(super) struct Watch(RefCell<State>);
 
@@ -41,12 +41,18 @@ impl Watch {
             FrameFault::Protocol => Reason::PROTOCOL_ERROR,
             FrameFault::FlowControl => Reason::FLOW_CONTROL_ERROR,
             FrameFault::FrameSize => Reason::FRAME_SIZE_ERROR,
+            FrameFault::Flood => Reason::ENHANCE_YOUR_CALM,
         })
     }
 
     /// Since when a header block has been coming that is not whole.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.0.borrow().frames.block_since()
+    }
+
+    /// The client is sent so many bytes of a body.
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.0.borrow_mut().frames.note_sent(bytes);
     }
 
     /// How many of these bytes, the next to come, may be read.

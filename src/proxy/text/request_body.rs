@@ -7,7 +7,7 @@ use mesher_actors::snapshot::Failure;
 use super::payload::Payload;
 use crate::codec::{Outgoing, RequestHead};
 use crate::net::{Stream, with_scratch};
-use crate::proxy::flow::{Code, Lost, Piece, Source};
+use crate::proxy::flow::{Lost, Piece, Source};
 
 /// A request's body being read. What the client sends behind it stays in the head's buffer, for the next request.
 pub(in crate::proxy) struct RequestBody<'a> {
@@ -40,7 +40,7 @@ impl<'a> RequestBody<'a> {
 
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Lost> {
         self.payload.take(bytes).map_err(|reject| Lost {
-            code: Code::CANCEL,
+            reset: None,
             failure: Failure::ClientProtocolError,
             unprocessed: false,
             detail: reject.why.to_owned(),

@@ -1,11 +1,20 @@
 //! What mesher answers itself: as gRPC, with a status of the failure vocabulary and a message that says why.
 
+use std::net::Ipv4Addr;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures::future::select;
+use http::{HeaderMap, Response};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::client::EchoClient;
 use super::messages::EchoRequest;
 use super::server::EchoServer;
 use super::way::{DOWN, FAR, Mesh, Way, run, sidecar};
+use super::wire;
 use crate::support::mesh::CALLER;
 use crate::support::process::Start;
 use crate::support::wait::{PATIENCE, wait_until};
@@ -47,6 +56,90 @@ fn a_service_that_goes_away_is_unavailable_through_both_sidecars() {
     drop(server);
     for way in &ways {
         assert_eq!(ask(way).code(), Code::Unavailable, "{}", way.name);
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_its_answer_is_unavailable() {
+    let server = EchoServer::start();
+    let mesh = Mesh::start(server.address());
+    let ways = mesh.ways();
+    let calls = ways.iter().map(|way| async {
+        let request = EchoRequest { replies: 2, hold: true, ..EchoRequest::default() };
+        let mut replies = EchoClient::new(way).call("ServerStream", request).await.unwrap().into_inner();
+        for _ in 0..2 {
+            assert!(replies.message().await.unwrap().is_some());
+        }
+        replies
+    });
+    run(async {
+        let calls = futures::future::join_all(calls).await;
+        drop(server);
+        for (way, mut replies) in ways.iter().zip(calls) {
+            let status = replies.message().await.expect_err("the answer goes on");
+            assert_eq!(status.code(), Code::Unavailable, "{}: {status:?}", way.name);
+            assert!(status.message().contains("127.0.0."), "it is not said who: {status:?}");
+        }
+    });
+    for (sidecar, calls) in [(&mesh.caller, 4), (&mesh.provider, 2)] {
+        assert_eq!(sidecar.metric_of("mesher_grpc_calls_total", "grpc_status=\"14\""), calls);
+        // Those that another sidecar has ended have ended in order.
+        assert_eq!(sidecar.metric_of("mesher_requests_total", "flag=\"UR\""), 2);
+    }
+}
+
+/// How a raw client sees an answer end that begins like this and whose server dies then.
+fn end_of(head: Response<()>, part: &'static [u8]) -> Result<HeaderMap, h2::Reason> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("cannot listen");
+    listener.set_nonblocking(true).expect("cannot be used by tokio");
+    let mesh = Mesh::start(listener.local_addr().unwrap());
+    let (kill, killed) = oneshot::channel::<()>();
+    let server = async move {
+        let (stream, _) = TcpListener::from_std(listener).unwrap().accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut send = respond.send_response(head, false).unwrap();
+        send.send_data(Bytes::from_static(part), false).unwrap();
+        select(pin!(connection.accept()), killed).await;
+    };
+    run(async {
+        tokio::spawn(server);
+        let mut client = wire::connect(mesh.outgoing).await;
+        let (response, _body) = client.send_request(wire::call(FAR, &[]), false).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), part);
+        drop(kill);
+        match body.data().await {
+            None => Ok(body.trailers().await.unwrap().expect("an end without a status")),
+            Some(Err(error)) => Err(error.reason().expect("the connection ended")),
+            Some(Ok(data)) => panic!("{data:?} follows"),
+        }
+    })
+}
+
+fn grpc_head() -> http::response::Builder {
+    Response::builder().header("content-type", "application/grpc+proto")
+}
+
+#[test]
+fn an_answer_of_grpc_that_breaks_off_between_messages_ends_with_a_status() {
+    let trailers = end_of(grpc_head().body(()).unwrap(), wire::EMPTY_MESSAGE).unwrap();
+    assert_eq!(trailers["grpc-status"], "14");
+    assert!(trailers["grpc-message"].to_str().unwrap().contains("127.0.0."), "{trailers:?}");
+    assert!(trailers["x-mesher-error"].to_str().unwrap().starts_with("UR; "), "{trailers:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_elsewhere_or_is_not_of_grpc_or_has_a_length_is_reset() {
+    let plain = Response::builder().header("content-type", "text/plain").body(()).unwrap();
+    let measured = grpc_head().header("content-length", 100).body(()).unwrap();
+    let within_a_message = grpc_head().body(()).unwrap();
+    for (head, part) in [
+        (plain, wire::EMPTY_MESSAGE),
+        (measured, wire::EMPTY_MESSAGE),
+        (within_a_message, b"\0\0\0\0\x09half"),
+    ] {
+        assert_eq!(end_of(head, part), Err(h2::Reason::INTERNAL_ERROR));
     }
 }
 

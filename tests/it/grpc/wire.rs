@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response};
 use mesher::codec::grpc::parse_timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::client::read_head;
 use super::server::EchoServer;
@@ -21,7 +21,7 @@ use super::way::{FAR, Mesh, NEAR, run};
 use crate::support::wait::PATIENCE;
 
 /// A message without content: not compressed, no bytes.
-const EMPTY_MESSAGE: &[u8] = &[0; 5];
+pub(super) const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// Type of the frame SETTINGS (RFC 9113 section 6.5).
 const SETTINGS: u8 = 4;
 
@@ -59,7 +59,7 @@ async fn serve(listener: TcpListener, script: Script) {
     }
 }
 
-async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+pub(super) async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.expect("the sidecar does not listen");
     let (send, connection) = h2::client::handshake(stream).await.expect("the sidecar speaks no HTTP/2");
     tokio::spawn(async move { connection.await.ok() });
@@ -67,7 +67,7 @@ async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
 }
 
 /// A call with these fields besides the usual ones.
-fn call(service: &str, fields: &[(&str, &str)]) -> Request<()> {
+pub(super) fn call(service: &str, fields: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::post(format!("http://{service}/mesher.peers.EchoService/Unary"))
         .header("content-type", "application/grpc+proto")
         .header("te", "trailers");
@@ -289,6 +289,35 @@ fn a_call_that_is_reset_is_reset_at_the_server_too() {
             response.await.unwrap();
             body.send_reset(Reason::CANCEL);
             assert_eq!(told.lock().await.recv().await, Some(Reason::CANCEL));
+        }
+    });
+}
+
+#[test]
+fn a_reset_by_the_server_comes_through_with_its_code() {
+    let seen = Arc::new(Notify::new());
+    let (seen_by_client, script): (_, Script) = (
+        seen.clone(),
+        Arc::new(move |_, mut respond| {
+            let seen = seen.clone();
+            async move {
+                let mut send = respond.send_response(grpc_response().body(()).unwrap(), false).unwrap();
+                send.send_data(Bytes::from_static(EMPTY_MESSAGE), false).unwrap();
+                seen.notified().await;
+                send.send_reset(Reason::ENHANCE_YOUR_CALM);
+            }
+            .boxed()
+        }),
+    );
+    on_the_wire(script, |mut connection, service| {
+        let seen = &seen_by_client;
+        async move {
+            let (response, _body) = connection.send_request(call(service, &[]), false).unwrap();
+            let mut body = response.await.unwrap().into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), EMPTY_MESSAGE);
+            seen.notify_one();
+            let ended = body.data().await.expect("ended in order").expect_err("it goes on");
+            assert_eq!(ended.reason(), Some(Reason::ENHANCE_YOUR_CALM));
         }
     });
 }

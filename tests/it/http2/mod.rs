@@ -1,7 +1,7 @@
 //! HTTP/2 frame by frame: what no well-behaved client sends, and suites of cases that others wrote.
 //!
 //! `frame` and `hpack` are the bytes, `client` keeps to the rules, `attacker` does not; `siege` says what an attack may
-//! cost, `attacks` are those known from the field, and `malformed` what must never get through to an HTTP/1 service.
+//! cost, `attacks` are those known from the field, `honest` are clients that only look like some of them, and `malformed` what must never get through to an HTTP/1 service.
 //! `suite` runs `h2spec` and `httpwg`, which others wrote, against the sidecars of `suited`.
 
 mod attacker;
@@ -9,6 +9,7 @@ mod attacks;
 mod client;
 mod frame;
 mod h2spec;
+mod honest;
 mod hpack;
 mod httpwg;
 mod malformed;

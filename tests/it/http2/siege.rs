@@ -21,7 +21,7 @@ const HITS_MAX: usize = 300;
 const BYSTANDER_EVERY: Duration = Duration::from_millis(10);
 
 /// What a service answers on [`LARGE`].
-const LARGE_BYTES: usize = 1024 * 1024;
+pub(crate) const LARGE_BYTES: usize = 1024 * 1024;
 /// A path whose answer is far larger than a window.
 pub(crate) const LARGE: &str = "/large";
 /// A path that is not answered before the siege ends.
@@ -72,6 +72,11 @@ impl Siege {
     /// The service behind.
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Connections of clients that were told to calm down.
+    pub(crate) fn calmed(&self) -> u64 {
+        self.mesher.metric("mesher_downstream_http2_calmed_total")
     }
 
     /// Attacks, and holds mesher to what that may cost.
