@@ -23,7 +23,7 @@ pub const PORTS_MAX: usize = 64;
 pub struct Local {
     host: IpAddr,
     ports: LocalPorts,
-    tls: Option<Arc<TlsClient>>,
+    clients: Clients,
     name: Arc<str>,
     app: Arc<str>,
     policy: Policy,
@@ -32,6 +32,15 @@ pub struct Local {
     /// Counts requests, to tell which port was named longest ago.
     named: Cell<u64>,
     upstreams: Rc<Upstreams>,
+}
+
+/// How the local service is called by each protocol: by TLS, or in the clear.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Clients {
+    /// By HTTP/1.1.
+    pub rest: Option<Arc<TlsClient>>,
+    /// By HTTP/2.
+    pub grpc: Option<Arc<TlsClient>>,
 }
 
 /// A port that was named.
@@ -43,11 +52,11 @@ struct Known {
 }
 
 impl Local {
-    /// The service at `host` (`mesher.service.host`), reachable through `ports`, and by TLS if `tls` says how.
+    /// The service at `host` (`mesher.service.host`), reachable through `ports`, and by TLS if `clients` say how.
     #[must_use]
     pub fn new(
         (host, ports): (IpAddr, LocalPorts),
-        tls: Option<Arc<TlsClient>>,
+        clients: Clients,
         policy: Policy,
         series: Arc<Series>,
         upstreams: Rc<Upstreams>,
@@ -56,7 +65,7 @@ impl Local {
         Self {
             host,
             ports,
-            tls,
+            clients,
             name,
             app,
             policy,
@@ -116,6 +125,10 @@ impl Local {
 
     fn make(&self, LocalPort { port, protocol }: LocalPort) -> Target {
         let address = SocketAddr::new(self.host, port);
+        let tls = match protocol {
+            Protocol::Rest => &self.clients.rest,
+            Protocol::Grpc => &self.clients.grpc,
+        };
         let endpoint = Endpoint { instance: "local".into(), address, protocol, tls: false };
         let service = Service {
             name: self.name.clone(),
@@ -130,7 +143,7 @@ impl Local {
         };
         Target {
             service: Arc::new(service),
-            peers: [self.upstreams.acquire(address, protocol, self.tls.clone())].into(),
+            peers: [self.upstreams.acquire(address, protocol, tls.clone())].into(),
             balancer: RefCell::new(Balancer::new(Strategy::RoundRobin, 0)),
             series: self.series.clone(),
         }
@@ -163,7 +176,7 @@ mod tests {
         let upstreams = Upstreams::new(&Settings::default(), board.stats().clone());
         Local::new(
             ([127, 0, 0, 1].into(), LocalPorts { configured: Vec::new(), own: Vec::new() }),
-            None,
+            Clients::default(),
             Policy::default(),
             series,
             upstreams,

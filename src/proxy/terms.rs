@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mesher_actors::snapshot::stats::{Direction, Series};
-use mesher_actors::snapshot::{Protocol, Tls, TlsClient};
+use mesher_actors::snapshot::{Protocol, Tls};
 
-use super::local::Local;
+use super::local::{Clients, Local};
 use super::policies::Policies;
 use super::settings::Settings;
 use crate::handler::Chain;
@@ -44,7 +44,7 @@ impl Terms {
         let keep = |chain: &Rc<RefCell<Chain>>, names, old_names| {
             if names == old_names { chain.clone() } else { self::chain(names) }
         };
-        let place = |p: &Policies| (p.service_host, p.ports.clone(), p.local_policy.clone(), client(p));
+        let place = |p: &Policies| (p.service_host, p.ports.clone(), p.local_policy.clone(), clients(p));
         let local = if place(old) == place(&policies) {
             self.local.clone()
         } else {
@@ -93,12 +93,12 @@ fn chain(names: &[String]) -> Rc<RefCell<Chain>> {
 fn local(policies: &Policies, upstreams: &Rc<Upstreams>, series: Arc<Series>) -> Local {
     let Policies { service_host, ports, local_policy, .. } = policies;
     let place = (*service_host, ports.clone());
-    Local::new(place, client(policies), local_policy.clone(), series, upstreams.clone())
+    Local::new(place, clients(policies), local_policy.clone(), series, upstreams.clone())
 }
 
-/// How the local service is called.
-fn client(policies: &Policies) -> Option<Arc<TlsClient>> {
-    policies.tls.client(&policies.service.name, Protocol::Rest)
+fn clients(policies: &Policies) -> Clients {
+    let client = |protocol| policies.tls.client(&policies.service.name, protocol);
+    Clients { rest: client(Protocol::Rest), grpc: client(Protocol::Grpc) }
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@
 //! scripts. Each case is played straight against the server first, so that what fails through sidecars only is theirs.
 
 mod calls; // what a client asks and what it gets
+mod cases; // which of it is played where
 mod client;
 mod ends; // time, cancellation, connections that end
 mod failures; // what mesher answers itself
+mod library; // grpcio and grpc-js
+mod mesh;
 mod messages;
-mod peers; // the libraries of other languages
+mod party;
+mod peers; // each library with each
 mod server;
 mod way;
 mod wire; // what stands on the wire

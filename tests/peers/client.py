@@ -1,7 +1,8 @@
 """Calls EchoService by grpcio, and says of each case whether what the client sees is right.
 
 Standard input: a JSON list of ways to a server, each
-{"way", "target", "authority", "proxy": null or {"variable", "url"}, "cases": [names]}.
+{"way", "target", "authority", "proxy": null or {"variable", "url"},
+"tls": null or {"trusted", "certificate", "key"}, "cases": [names]}.
 Standard output: for each case of each way a line {"way", "case", "wrong": null or what is wrong}.
 """
 
@@ -19,7 +20,7 @@ echo, services = grpc.protos_and_services("echo.proto")
 # A case that takes longer hangs.
 PATIENCE_S = 20
 MESSAGE_BYTES_MAX = 64 << 20
-LARGE_BYTES = 5 << 20
+LARGE_BYTES = 3 << 20
 NOBODY = b"\0\xff\x80nobody"
 
 
@@ -40,14 +41,21 @@ class Way:
         proxy = way["proxy"]
         if proxy:
             os.environ[proxy["variable"]] = proxy["url"]
-        self.channel = grpc.aio.insecure_channel(
-            way["target"],
-            options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                ("grpc.use_local_subchannel_pool", 1),
-            ]
-            + ([] if proxy else [("grpc.default_authority", way["authority"])]),
-        )
+        options = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if not proxy:
+            options.append(("grpc.default_authority", way["authority"]))
+        if tls := way["tls"]:
+            if not proxy:
+                options.append(("grpc.ssl_target_name_override", way["authority"]))
+            credentials = grpc.ssl_channel_credentials(
+                *(tls[part].encode() for part in ("trusted", "key", "certificate"))
+            )
+            self.channel = grpc.aio.secure_channel(way["target"], credentials, options=options)
+        else:
+            self.channel = grpc.aio.insecure_channel(way["target"], options=options)
         self.stub = services.EchoServiceStub(self.channel)
 
     def name(self):
@@ -198,8 +206,8 @@ async def compressed(way):
 
 
 async def calls_over_short_connections(way):
-    # The server ends each connection after 50 ms, with GOAWAY.
-    end = asyncio.get_running_loop().time() + 0.5
+    # The server ends each connection after 200 ms, with GOAWAY.
+    end = asyncio.get_running_loop().time() + 0.6
     while asyncio.get_running_loop().time() < end:
         replies = await asyncio.gather(*(way.stub.Unary(echo.EchoRequest(payload=b"x")) for _ in range(4)))
         same([reply.payload for reply in replies], [b"x"] * 4)

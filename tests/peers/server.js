@@ -1,9 +1,12 @@
-// EchoService by @grpc/grpc-js. Prints its port, ends when its standard input does.
+// EchoService by @grpc/grpc-js.
 //
-// server.js [MAX_CONNECTION_AGE_MS]
+// Standard input: a line {"connection_age_ms_max": null or a number, "tls": {"trusted", "certificate", "key"}}; its end
+// ends the server. Standard output: two ports in one line, in the clear and over TLS.
 'use strict';
 
 const path = require('node:path');
+const readline = require('node:readline');
+const { promisify } = require('node:util');
 const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 
@@ -18,9 +21,14 @@ const calls = new Map();
 
 function watched(id) {
   if (!calls.has(id)) {
-    const entry = { cancelled: false };
+    const entry = { cancelled: false, over: false };
     entry.begun = new Promise((resolve) => { entry.begin = resolve; });
-    entry.ended = new Promise((resolve) => { entry.end = resolve; });
+    entry.ended = new Promise((resolve) => {
+      entry.end = () => {
+        entry.over = true;
+        resolve();
+      };
+    });
     calls.set(id, entry);
   }
   return calls.get(id);
@@ -30,6 +38,8 @@ function begin(call, id) {
   const entry = watched(id);
   entry.begin();
   call.on('cancelled', () => {
+    // grpc-js says it as well of calls that were answered, if the client closes the stream at once.
+    if (entry.over) return;
     entry.cancelled = true;
     entry.end();
   });
@@ -128,12 +138,18 @@ const handlers = {
   },
 };
 
-const options = { 'grpc.max_receive_message_length': MESSAGE_BYTES_MAX };
-if (process.argv[2]) options['grpc.max_connection_age_ms'] = Number(process.argv[2]);
-const server = new grpc.Server(options);
-server.addService(EchoService.service, handlers);
-server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) => {
-  if (error) throw error;
-  process.stdout.write(`${port}\n`);
-});
-process.stdin.on('end', () => process.exit(0)).resume();
+async function serve({ connection_age_ms_max, tls }) {
+  const options = { 'grpc.max_receive_message_length': MESSAGE_BYTES_MAX };
+  if (connection_age_ms_max) options['grpc.max_connection_age_ms'] = connection_age_ms_max;
+  const server = new grpc.Server(options);
+  server.addService(EchoService.service, handlers);
+  const bind = promisify(server.bindAsync.bind(server));
+  const [trusted, private_key, cert_chain] = [tls.trusted, tls.key, tls.certificate].map((pem) => Buffer.from(pem));
+  const secure = grpc.ServerCredentials.createSsl(trusted, [{ private_key, cert_chain }], true);
+  const clear = await bind('127.0.0.1:0', grpc.ServerCredentials.createInsecure());
+  process.stdout.write(`${clear} ${await bind('127.0.0.1:0', secure)}\n`);
+}
+
+const input = readline.createInterface({ input: process.stdin });
+input.once('line', (line) => serve(JSON.parse(line)));
+input.on('close', () => process.exit(0));

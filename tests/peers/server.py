@@ -1,9 +1,11 @@
-"""EchoService by grpcio. Prints its port, ends when its standard input does.
+"""EchoService by grpcio.
 
-server.py [MAX_CONNECTION_AGE_MS]
+Standard input: a line {"connection_age_ms_max": null or a number, "tls": {"trusted", "certificate", "key"}}; its end
+ends the server. Standard output: two ports in one line, in the clear and over TLS.
 """
 
 import asyncio
+import json
 import os
 import sys
 
@@ -136,14 +138,17 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 async def main():
+    asked = json.loads(sys.stdin.readline())
     options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
-    if sys.argv[1:]:
-        options.append(("grpc.max_connection_age_ms", int(sys.argv[1])))
+    if asked["connection_age_ms_max"]:
+        options.append(("grpc.max_connection_age_ms", asked["connection_age_ms_max"]))
     server = grpc.aio.server(options=options)
     services.add_EchoServiceServicer_to_server(EchoService(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    trusted, certificate, key = (asked["tls"][part].encode() for part in ("trusted", "certificate", "key"))
+    credentials = grpc.ssl_server_credentials([(key, certificate)], trusted, require_client_auth=True)
+    ports = server.add_insecure_port("127.0.0.1:0"), server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
-    print(port, flush=True)
+    print(*ports, flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await server.stop(0)
 

@@ -32,8 +32,13 @@ pub(crate) struct EchoClient {
 impl EchoClient {
     /// Opens a channel that connects with its first call.
     pub(crate) fn new(way: &Way) -> Self {
-        let origin: Uri = format!("http://{}", way.authority).parse().unwrap();
-        let endpoint = Endpoint::new(format!("http://{}", way.dial)).unwrap().origin(origin);
+        let scheme = if way.tls.is_some() { "https" } else { "http" };
+        let origin: Uri = format!("{scheme}://{}", way.authority).parse().unwrap();
+        let mut endpoint = Endpoint::new(format!("{scheme}://{}", way.dial)).unwrap().origin(origin);
+        if let Some(party) = &way.tls {
+            endpoint = endpoint.tls_config(party.calling(way.service())).unwrap();
+        }
+        // TLS is inside the tunnel.
         let channel = if way.is_tunnel {
             endpoint.connect_with_connector_lazy(Tunnel { proxy: way.dial, authority: way.authority.clone() })
         } else {
@@ -139,6 +144,7 @@ impl Service<Uri> for Tunnel {
         let (proxy, authority) = (self.proxy, self.authority.clone());
         Box::pin(async move {
             let mut stream = TcpStream::connect(proxy).await?;
+            stream.set_nodelay(true)?;
             stream
                 .write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes())
                 .await?;

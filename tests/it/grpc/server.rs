@@ -24,6 +24,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::messages::{EchoReply, EchoRequest, WatchReply, WatchRequest};
+use super::party::Party;
 
 /// Largest message that is taken.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -42,11 +43,11 @@ pub(crate) struct EchoServer {
 impl EchoServer {
     /// Listens on 127.0.0.1.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, None)
     }
 
-    /// The same; each connection is asked to end (GOAWAY) at this age.
-    pub(crate) fn start_with(connection_age_max: Option<Duration>) -> Self {
+    /// The same; each connection is asked to end (GOAWAY) at this age, and is TLS if somebody is to be shown.
+    pub(crate) fn start_with(connection_age_max: Option<Duration>, party: Option<&Party>) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("cannot listen");
         listener.set_nonblocking(true).expect("cannot be used by tokio");
         let address = listener.local_addr().unwrap();
@@ -54,12 +55,15 @@ impl EchoServer {
         let (drain, draining) = oneshot::channel();
         let (kill, killed) = oneshot::channel();
         let count = accepted.clone();
+        let mut server = tonic::transport::Server::builder();
+        if let Some(party) = party {
+            server = server.tls_config(party.serving()).unwrap();
+        }
         let serve = async move {
             let listener = TcpListener::from_std(listener).expect("no listener");
             let incoming = TcpListenerStream::new(listener).inspect(move |_| {
                 count.fetch_add(1, Ordering::SeqCst);
             });
-            let mut server = tonic::transport::Server::builder();
             if let Some(age) = connection_age_max {
                 server = server.max_connection_age(age);
             }

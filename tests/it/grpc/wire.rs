@@ -16,8 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 use super::client::read_head;
+use super::mesh::{FAR, Mesh, NEAR};
 use super::server::EchoServer;
-use super::way::{FAR, Mesh, NEAR, run};
+use super::way::run;
 use crate::support::wait::PATIENCE;
 
 /// A message without content: not compressed, no bytes.

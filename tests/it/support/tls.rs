@@ -21,7 +21,7 @@ pub(crate) struct Authority {
 }
 
 /// A certificate and its key.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Certificate {
     pub(crate) pem: String,
     pub(crate) key: String,
