@@ -10,6 +10,9 @@ use rustls::{ClientConfig, ClientConnection};
 use super::super::support::tls::{Authority, trusting};
 use super::super::support::wait::PATIENCE;
 
+/// Bytes that are received in one call.
+const RECEIVED_BYTES: usize = 16 * 1024;
+
 /// Where connections go, and how.
 #[derive(Clone)]
 pub(crate) struct Door {
@@ -21,6 +24,8 @@ pub(crate) struct Door {
 pub(crate) struct Line {
     pub(crate) socket: TcpStream,
     tls: Option<Arc<Mutex<ClientConnection>>>,
+    /// Records that came and were not read.
+    unread: Vec<u8>,
 }
 
 impl From<SocketAddr> for Door {
@@ -53,30 +58,36 @@ impl Door {
             assert_eq!(tls.alpn_protocol(), Some(&b"h2"[..]));
             Arc::new(Mutex::new(tls))
         });
-        Line { socket, tls }
+        Line { socket, tls, unread: Vec::new() }
     }
 }
 
 impl Line {
-    /// Another handle.
+    /// Another handle. Only one of them may read.
     pub(crate) fn another(&self) -> Self {
-        Self { socket: self.socket.try_clone().expect("a second handle"), tls: self.tls.clone() }
+        let socket = self.socket.try_clone().expect("a second handle");
+        Self { socket, tls: self.tls.clone(), unread: Vec::new() }
     }
 }
 
 impl Read for Line {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &self.tls else { return self.socket.read(buf) };
-        let mut wire = [0; 4096];
         loop {
             match tls.lock().unwrap().reader().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
-            // Not under the lock: another thread writes.
-            let n = self.socket.read(&mut wire)?;
+            if self.unread.is_empty() {
+                // Not under the lock: another thread writes.
+                self.unread.resize(RECEIVED_BYTES, 0);
+                let received = self.socket.read(&mut self.unread);
+                self.unread.truncate(*received.as_ref().unwrap_or(&0));
+                received?;
+            }
             let mut tls = tls.lock().unwrap();
-            tls.read_tls(&mut &wire[..n])?;
+            let taken = tls.read_tls(&mut &self.unread[..])?;
+            self.unread.drain(..taken);
             tls.process_new_packets().map_err(io::Error::other)?;
         }
     }
