@@ -52,7 +52,7 @@ fn percent_decoded(message: &str) -> String {
 
 fn is_naively_grpc(content_type: &[u8]) -> bool {
     let end = content_type.iter().position(|byte| b"+; \t".contains(byte));
-    content_type[..end.unwrap_or(content_type.len())].to_ascii_lowercase() == b"application/grpc"
+    content_type[..end.unwrap_or(content_type.len())].eq_ignore_ascii_case(b"application/grpc")
 }
 
 fn naively(data: &[u8]) -> Option<Duration> {
