@@ -46,12 +46,48 @@ pub(super) fn is_value(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
-/// Where the first control byte is. Written so that the compiler checks 16 bytes at a time.
+/// Where the first byte is that no field value has.
 pub(super) fn value_fault(value: &[u8]) -> Option<usize> {
-    if value.iter().fold(true, |good, &byte| good & is_value(byte)) {
-        return None;
+    let first = find_control(value)?;
+    let behind = value.get(first..).unwrap_or_default();
+    // A tab is a control byte, but one that a value may have.
+    behind.iter().position(|&byte| !is_value(byte)).map(|at| first.saturating_add(at))
+}
+
+/// Where the first control byte of ASCII is, a tab or line end for instance.
+pub(super) fn find_control(text: &[u8]) -> Option<usize> {
+    let marks = |word| marks_below(word, 0x20) | marks_below(word ^ each(0x7f), 1);
+    find(text, marks, |byte| byte.is_ascii_control())
+}
+
+/// Where the first colon is.
+pub(super) fn find_colon(text: &[u8]) -> Option<usize> {
+    find(text, |word| marks_below(word ^ each(b':'), 1), |byte| byte == b':')
+}
+
+/// Where the first byte of a kind is: eight bytes at a step by `marks`, what is left one by one by `is_it`. Calls nobody
+/// and expects little, which for the few bytes of a header line is faster than a search for long texts.
+fn find(text: &[u8], marks: impl Fn(u64) -> u64, is_it: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let marks = marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return Some(index.wrapping_mul(8).wrapping_add(marks.trailing_zeros() as usize / 8));
+        }
     }
-    value.iter().position(|&byte| !is_value(byte))
+    let left = rest.iter().position(|&byte| is_it(byte))?;
+    Some(words.len().wrapping_mul(8).wrapping_add(left))
+}
+
+/// The high bit of the lowest byte that is smaller than `bound` (128 at most), and maybe of some above it: only a byte
+/// that is smaller than what is taken from it borrows from the next.
+fn marks_below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(each(bound)) & !word & each(0x80)
+}
+
+/// Eight times this byte.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
 }
 
 /// Whether this is one token, not empty.
@@ -127,6 +163,21 @@ mod tests {
         assert_eq!(value_fault(b"tab\t and \xff are fine"), None);
         assert_eq!(value_fault(b"0123456789abcdef0123456789\x7f"), Some(26));
         assert_eq!(value_fault(b"a\rb\n"), Some(1));
+    }
+
+    #[test]
+    fn the_first_of_the_control_bytes_is_found_wherever_it_stands() {
+        for byte in 0..=255u8 {
+            for at in 0..20usize {
+                let mut text = [b'a', 0x80, b' ', 0xff].repeat(5);
+                text[at] = byte;
+                assert_eq!(find_control(&text), byte.is_ascii_control().then_some(at), "{byte:#x} at {at}");
+                assert_eq!(find_colon(&text), (byte == b':').then_some(at), "{byte:#x} at {at}");
+                text[19] = b'\n';
+                let first = if byte.is_ascii_control() { at } else { 19 };
+                assert_eq!(find_control(&text), Some(first), "{byte:#x} at {at}, line end at 19");
+            }
+        }
     }
 
     #[test]

@@ -26,10 +26,13 @@ impl Options {
         for (value, at) in head.values(Known::Connection) {
             for option in bytes::list(value).filter(|option| !option.is_empty()) {
                 count = count.saturating_add(1);
-                if !bytes::is_token_text(option) || count > CONNECTION_OPTIONS_MAX {
+                let known = Known::of(option);
+                // A name that is known is a token, too.
+                let is_token = known != Known::Other || bytes::is_token_text(option);
+                if !is_token || count > CONNECTION_OPTIONS_MAX {
                     return Err(Reject::bad("malformed or overlong connection options", at));
                 }
-                options.add(option);
+                options.add(option, known);
             }
         }
         if options.names_fields {
@@ -38,8 +41,8 @@ impl Options {
         Ok(options)
     }
 
-    fn add(&mut self, option: &[u8]) {
-        match Known::of(option) {
+    fn add(&mut self, option: &[u8], known: Known) {
+        match known {
             Known::KeepAlive => self.keep_alive = true,
             Known::Upgrade => self.upgrade = true,
             Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,

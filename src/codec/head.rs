@@ -4,10 +4,10 @@
 //! lines are judged in the order they came, so the verdict cannot depend on how the bytes were cut. Knows nothing of
 //! start lines, framing, or what a field means.
 
-use super::bytes;
 use super::limits::{HEAD_BYTES_MAX, Limits, RETAINED_BYTES_MAX, RETAINED_LINES_MAX};
-use super::names::{self, Known, KnownSet};
-use super::reject::{Fault, Reject};
+use super::line::{self, Field};
+use super::names::{Known, KnownSet};
+use super::reject::Reject;
 
 /// A piece of a head: an offset and a length in its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +29,8 @@ pub struct HeaderLine {
     pub known: Known,
     /// Not to be forwarded: hop-by-hop by its name or because `Connection` names it.
     pub hop_by_hop: bool,
+    /// It stands as a sender writes it, see [`Header::plain`].
+    pub plain: bool,
 }
 
 /// A header line. Case, order and repetition are those of the message.
@@ -42,6 +44,8 @@ pub struct Header<'b> {
     pub known: Known,
     /// Not to be forwarded: hop-by-hop by its name or because `Connection` names it (RFC 9110 §7.6.1).
     pub hop_by_hop: bool,
+    /// The whole line with its end, if it stands as [`write::header`](super::write::header) would write it.
+    pub plain: Option<&'b [u8]>,
 }
 
 /// Whether a head is all there.
@@ -106,6 +110,14 @@ impl Span {
     }
 }
 
+impl HeaderLine {
+    /// From the name to the line end, which is there.
+    fn whole(&self) -> Span {
+        let end = self.value.start.saturating_add(self.value.len).saturating_add(2);
+        Span { start: self.name.start, len: end.saturating_sub(self.name.start) }
+    }
+}
+
 impl Version {
     /// Reads `HTTP/x.y`. `Ok(None)`: a version of HTTP, but none that is spoken here.
     pub(super) fn read(text: &[u8]) -> Result<Option<Version>, &'static str> {
@@ -165,6 +177,7 @@ impl Head {
             value: line.value.of(&self.bytes),
             known: line.known,
             hop_by_hop: line.hop_by_hop,
+            plain: line.plain.then(|| line.whole().of(&self.bytes)),
         })
     }
 
@@ -199,7 +212,11 @@ impl Head {
     pub(super) fn read_fields(&mut self, limits: &Limits) -> Result<bool, Reject> {
         let limit = limits.head_bytes.min(HEAD_BYTES_MAX);
         let over = Reject { status: 431, why: "head has too many bytes", at: limit };
-        while let Some((start, end)) = self.next_line(limit, over)? {
+        loop {
+            if self.lines.len() < limits.headers && self.take_plain(limit) {
+                continue;
+            }
+            let Some((start, end)) = self.next_line(limit, over)? else { return Ok(false) };
             if start == end {
                 return Ok(true);
             }
@@ -207,10 +224,24 @@ impl Head {
                 return Err(Reject { status: 431, why: "head has too many header lines", at: start });
             }
             let line = self.bytes.get(start..end).unwrap_or_default();
-            let field = read_field(line).map_err(|fault| fault.within(start))?;
+            let field = line::read_field(line).map_err(|fault| fault.within(start))?;
             self.push(field, start);
         }
-        Ok(false)
+    }
+
+    /// Takes the next line if it is a plain one that ends before `limit`. A line that was looked at before is not looked at
+    /// in this way again: it would be for each byte that comes.
+    fn take_plain(&mut self, limit: usize) -> bool {
+        let start = self.line_start;
+        let text = self.bytes.get(start..self.bytes.len().min(limit)).unwrap_or_default();
+        if self.searched != start {
+            return false;
+        }
+        let Some((field, length)) = line::read_plain(text) else { return false };
+        self.push(field, start);
+        self.line_start = start.saturating_add(length);
+        self.searched = self.line_start;
+        true
     }
 
     fn push(&mut self, field: Field, start: usize) {
@@ -225,6 +256,7 @@ impl Head {
             value: Span::new(at(value.0), at(value.1)),
             known: field.known,
             hop_by_hop: field.known.is_hop_by_hop(),
+            plain: field.plain,
         });
     }
 
@@ -265,81 +297,10 @@ impl Head {
     }
 }
 
-/// A header line taken apart; offsets in the line.
-pub(super) struct Field {
-    pub(super) name_end: usize,
-    pub(super) value: (usize, usize),
-    pub(super) known: Known,
-}
-
-/// Reads `name: value` without its line end (RFC 9112 §5).
-pub(super) fn read_field(line: &[u8]) -> Result<Field, Fault> {
-    let name_end = line.iter().position(|&byte| !bytes::is_token(byte)).unwrap_or(line.len());
-    if name_end == 0 || line.get(name_end) != Some(&b':') {
-        return Err(name_fault(line, name_end));
-    }
-    let (name, value) = line.split_at_checked(name_end).unwrap_or_default();
-    let value = value.get(1..).unwrap_or_default();
-    if let Some(at) = bytes::value_fault(value) {
-        let why = match value.get(at) {
-            Some(b'\r') => "carriage return without line feed",
-            Some(0) => "NUL in a header value",
-            _ => "control byte in a header value",
-        };
-        return Err(Fault::new(why, at.saturating_add(name_end).saturating_add(1)));
-    }
-    let known = Known::of(name);
-    if known == Known::Other && names::is_framing_lookalike(name) {
-        return Err(Fault::new("underscore in the name of a framing field", 0));
-    }
-    let end = value.iter().rposition(|&byte| !bytes::is_blank(byte)).map_or(0, |last| last.saturating_add(1));
-    let start = value.iter().position(|&byte| !bytes::is_blank(byte)).unwrap_or(0);
-    let offset = name_end.saturating_add(1);
-    Ok(Field { name_end, value: (offset.saturating_add(start), offset.saturating_add(end)), known })
-}
-
-/// Why the name of this line is none; `at` is its first byte that is not of a token.
-fn name_fault(line: &[u8], at: usize) -> Fault {
-    let why = match line.get(at) {
-        None => "header line without colon",
-        Some(b':') => "empty header name",
-        Some(b' ' | b'\t') if at == 0 => "folded header line",
-        Some(b' ' | b'\t') => "white space in or after a header name",
-        Some(b'\r') => "carriage return without line feed",
-        Some(_) => "byte that no header name may have",
-    };
-    Fault::new(why, at)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn field(line: &str) -> Result<(usize, (usize, usize)), &'static str> {
-        read_field(line.as_bytes()).map(|f| (f.name_end, f.value)).map_err(|f| f.why)
-    }
-
-    #[test]
-    fn white_space_around_a_value_is_not_part_of_it() {
-        assert_eq!(field("Name:value"), Ok((4, (5, 10))));
-        assert_eq!(field("Name: \t a b \t"), Ok((4, (8, 11))));
-        assert_eq!(field("Name:"), Ok((4, (5, 5))));
-        assert_eq!(field("Name:  ").map(|f| f.1.0 == f.1.1), Ok(true));
-    }
-
-    #[test]
-    fn each_malformed_line_has_its_own_reason() {
-        assert_eq!(field(": v"), Err("empty header name"));
-        assert_eq!(field(" v: folded"), Err("folded header line"));
-        assert_eq!(field("Name : v"), Err("white space in or after a header name"));
-        assert_eq!(field("Name"), Err("header line without colon"));
-        assert_eq!(field("Na[me: v"), Err("byte that no header name may have"));
-        assert_eq!(field("N: a\rb"), Err("carriage return without line feed"));
-        assert_eq!(field("N: a\0b"), Err("NUL in a header value"));
-        assert_eq!(field("N: a\x7fb"), Err("control byte in a header value"));
-        assert_eq!(field("Content_Length: 1"), Err("underscore in the name of a framing field"));
-    }
 
     #[test]
     fn versions_other_than_one_are_told_from_garbage() {

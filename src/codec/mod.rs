@@ -30,6 +30,7 @@ pub mod fuzzing;
 pub mod grpc;
 mod head;
 mod limits;
+mod line;
 mod names;
 #[cfg(test)]
 mod properties;

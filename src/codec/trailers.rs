@@ -1,7 +1,7 @@
 //! The trailer section of a chunked body (RFC 9112 §7.1.2): header lines after the last chunk.
 
-use super::head;
 use super::limits::{TRAILER_BYTES_MAX, TRAILER_LINES_MAX};
+use super::line;
 use super::names;
 use super::reject::Fault;
 
@@ -71,7 +71,7 @@ impl Trailers {
         if self.lines > TRAILER_LINES_MAX {
             return Err(Fault::new("too many trailers", 0));
         }
-        let field = head::read_field(line)?;
+        let field = line::read_field(line)?;
         let name = line.get(..field.name_end).unwrap_or_default();
         if names::is_forbidden_in_trailers(name) {
             return Err(Fault::new("field that must not come as a trailer", 0));

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::bytes;
 use super::framing::Framing;
+use super::head::Header;
 
 /// `method SP target SP HTTP/1.1`. mesher speaks 1.1 whatever the client spoke (RFC 9112 §2.3).
 pub fn request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
@@ -25,6 +26,14 @@ pub fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 pub fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     debug_assert!(bytes::is_token_text(name) && bytes::value_fault(value).is_none());
     all(out, &[name, b": ", value, b"\r\n"]);
+}
+
+/// A header line that was parsed, as it came if that is how it is written.
+pub fn forwarded(out: &mut Vec<u8>, header: &Header<'_>) {
+    match header.plain {
+        Some(line) => out.extend_from_slice(line),
+        None => self::header(out, header.name, header.value),
+    }
 }
 
 /// `name: number`.

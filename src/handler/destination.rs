@@ -3,7 +3,7 @@
 //! On the way out the host part of the authority is the service's name and the port part, if there is one, is told
 //! to the provider's mesher in `X-Forwarded-Port`. On the way in the port decides which local port is meant.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mesher_actors::snapshot::{Failure, Protocol};
 
@@ -153,17 +153,19 @@ fn number(digits: &[u8]) -> Option<u16> {
     if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let value = digits.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'));
+    u16::try_from(value).ok()
 }
 
 fn is_own(host: &str, port: Option<&[u8]>, own: SocketAddr) -> bool {
-    let port = port.and_then(number).unwrap_or(80);
-    let local = host.eq_ignore_ascii_case("localhost")
-        || host
-            .trim_matches(['[', ']'])
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip == own.ip() || ip.is_loopback());
-    local && port == own.port()
+    // Nearly all requests name a service: what the port tells, or the first byte, is not asked of the rest.
+    if port.and_then(number).unwrap_or(80) != own.port() {
+        return false;
+    }
+    let may_be_address = host.starts_with(|first: char| first == '[' || first.is_ascii_digit());
+    let is_local = |ip: IpAddr| ip == own.ip() || ip.is_loopback();
+    host.eq_ignore_ascii_case("localhost")
+        || may_be_address && host.trim_matches(['[', ']']).parse().is_ok_and(is_local)
 }
 
 #[cfg(test)]

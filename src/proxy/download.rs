@@ -19,6 +19,10 @@ use crate::net::{Stream, with_scratch};
 /// Interim (1xx) responses passed on before the final one; an upstream that sends more is broken.
 pub const INTERIM_MAX: u32 = 64;
 
+/// How much of a piece the parser is given at once while it wants a head: more than most heads have, and little to copy
+/// in vain if it is body.
+const HEAD_PIECE: usize = 512;
+
 /// Why a response could not be delivered whole.
 #[derive(Debug)]
 pub enum DownloadError {
@@ -203,10 +207,10 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Takes the bytes of a head, and of nothing behind it; returns the rest.
+    /// Takes bytes of a head; returns the rest of the piece.
     fn take_head<'p>(&mut self, piece: &'p [u8]) -> Result<&'p [u8], DownloadError> {
         // A large body that comes with its head is not copied along with it.
-        let taken = memchr::memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4);
+        let taken = piece.len().min(HEAD_PIECE);
         self.head.buffer().extend_from_slice(piece.get(..taken).unwrap_or(piece));
         match self.head.parse(self.limits, self.request) {
             Ok(Parse::Incomplete) => return Ok(piece.get(taken..).unwrap_or_default()),

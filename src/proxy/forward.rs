@@ -58,7 +58,7 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, additions: &Additions<'_>)
             Known::XForwardedProto => has_proto = true,
             _ => {}
         }
-        write::header(out, header.name, header.value);
+        write::forwarded(out, &header);
     }
     if let Some(left) = hops_left {
         write::number_header(out, b"Max-Forwards", left.saturating_sub(1));
@@ -157,7 +157,7 @@ pub fn response(out: &mut Vec<u8>, head: &ResponseHead, delivery: Delivery, date
             Known::ContentLength if framing != Framing::None => continue,
             _ => {}
         }
-        write::header(out, header.name, header.value);
+        write::forwarded(out, &header);
     }
     if !has_date {
         write::header(out, b"Date", &date());
@@ -190,7 +190,7 @@ fn unframed(out: &mut Vec<u8>, head: &ResponseHead) {
     for header in head.headers() {
         let framing = matches!(header.known, Known::TransferEncoding | Known::ContentLength);
         if !framing && !header.hop_by_hop {
-            write::header(out, header.name, header.value);
+            write::forwarded(out, &header);
         }
     }
 }

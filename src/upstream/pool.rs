@@ -2,7 +2,8 @@
 //! an argument.
 //!
 //! Last in, first out: under falling load the connections at the bottom stay unused and expire, and the one on top
-//! is the one least likely to have been closed by its peer.
+//! is the one least likely to have been closed by its peer. Those put back at this very moment come last, though: nothing
+//! can be known of them yet without asking the kernel.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -107,19 +108,23 @@ impl<K: Eq + Hash + Clone, C> Pools<K, C> {
         }
     }
 
-    /// The idle connection used last, if it may still be used: younger than the idle time-out and, by `is_usable`,
-    /// alive. Those that are not are dropped on the way. `is_usable` is also told whether the connection was put back at
-    /// this very moment, so that nothing can be known of it yet.
+    /// The idle connection used last before `now`, or else one of those put back at this very moment, if it may still be
+    /// used: younger than the idle time-out and, by `is_usable`, alive. Those that are not are dropped on the way.
+    /// `is_usable` is also told whether the connection was put back at this very moment.
     pub fn take(&mut self, id: PoolId, now: Instant, is_usable: impl Fn(&C, bool) -> bool) -> Option<C> {
         let timeout = self.bounds.idle_timeout;
         let pool = Self::find(&mut self.slots, id)?;
-        while let Some(idle) = pool.idle.pop() {
+        while let Some(top) = pool.idle.len().checked_sub(1) {
+            let used_last = pool.idle.iter().rposition(|idle| idle.since != now);
+            // What takes the place was put back no earlier than what lies above it.
+            let idle = pool.idle.swap_remove(used_last.unwrap_or(top));
             self.idle -= 1;
             if now.saturating_duration_since(idle.since) >= timeout {
-                // All below it have been idle for longer.
-                self.idle -= pool.idle.len();
-                pool.idle.clear();
-                return None;
+                // All before it have been idle for longer; those behind it have only just come.
+                let expired = used_last.unwrap_or(0);
+                self.idle -= expired;
+                pool.idle.drain(..expired);
+                continue;
             }
             if is_usable(&idle.connection, idle.since == now) {
                 return Some(idle.connection);
@@ -207,6 +212,31 @@ mod tests {
         pools.put(id, 1, now);
         pools.put(id, 2, now + TIMEOUT / 2);
         assert_eq!(pools.take(id, now + TIMEOUT / 2, |_, just_now| !just_now), Some(1));
+    }
+
+    #[test]
+    fn one_put_back_at_this_moment_is_used_only_if_there_is_no_other() {
+        let (mut pools, now) = (pools(8), Instant::now());
+        let id = pools.acquire(address(1));
+        let later = now + TIMEOUT / 2;
+        pools.put(id, 1, now);
+        pools.put(id, 2, now);
+        [3, 4, 5].into_iter().for_each(|connection| pools.put(id, connection, later));
+        assert_eq!(pools.take(id, later, |_, just_now| !just_now), Some(2));
+        assert_eq!(pools.take(id, later, |_, just_now| !just_now), Some(1));
+        assert!(matches!(pools.take(id, later, |_, just_now| just_now), Some(3..=5)));
+        assert_eq!(pools.idle(), 2);
+    }
+
+    #[test]
+    fn those_put_back_just_now_outlive_those_that_expired() {
+        let (mut pools, now) = (pools(8), Instant::now());
+        let id = pools.acquire(address(1));
+        pools.put(id, 1, now);
+        pools.put(id, 2, now);
+        pools.put(id, 3, now + TIMEOUT);
+        assert_eq!(pools.take(id, now + TIMEOUT, |_, _| true), Some(3));
+        assert_eq!(pools.idle(), 0);
     }
 
     #[test]
