@@ -60,7 +60,7 @@ pub use stream::Stream;
 pub use sys::release_free_memory;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Sleep, sleep};
-pub use tls::TlsError;
+pub use tls::{TlsError, fuzzing};
 
 #[cfg(test)]
 pub(crate) mod tests;

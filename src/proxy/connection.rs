@@ -30,6 +30,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// ago is about to send, and what it sends may be something that must not be repeated elsewhere.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
+/// The name of HTTP/2 over TLS (RFC 9113 section 3.2).
+const H2: &[u8] = b"h2";
+
 /// A client's connection and what goes with it for its whole life.
 pub struct Downstream {
     /// The socket.
@@ -242,6 +245,10 @@ impl Downstream {
                 Opening::Refused(reply) => return Some(Arrived::Refused(reply)),
                 Opening::Misplaced => return Some(Arrived::End),
             }
+        }
+        // Who has agreed on it speaks nothing else (RFC 9113 section 3.3): that its preface is none is for HTTP/2 to find.
+        if self.fresh.get() && self.stream.alpn() == Some(H2) {
+            return (FirstBytes::of(head.buffer()) != FirstBytes::Undecided).then_some(Arrived::Http2);
         }
         match head.parse(&self.terms.borrow().settings().limits) {
             Ok(Parse::Complete) => {

@@ -44,21 +44,46 @@ pub(super) enum Opening {
     Misplaced,
 }
 
+/// What the first bytes of a connection are, where a listener presents this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Requests.
+    Clear,
+    /// A handshake.
+    Tls,
+    /// Something else, and a handshake is wanted.
+    NotTls,
+    /// A handshake, and there is nothing to present.
+    NotConfigured,
+}
+
+impl Beginning {
+    /// One byte is enough, and more say the same.
+    pub(super) fn of(first: &[u8], presents: Option<&TlsServer>) -> Self {
+        let is_hello = FirstBytes::of(first) == FirstBytes::Tls;
+        match (presents, is_hello) {
+            (None, false) => Self::Clear,
+            (None, true) => Self::NotConfigured,
+            (Some(_), true) => Self::Tls,
+            (Some(tls), false) if tls.plain_too => Self::Clear,
+            (Some(_), false) => Self::NotTls,
+        }
+    }
+}
+
 /// Judges the first bytes of a connection; one is enough.
 pub(super) fn opening(down: &Downstream, first: &[u8]) -> Opening {
-    let hello = FirstBytes::of(first) == FirstBytes::Tls;
-    match (presented(down), hello) {
-        (None, false) => Opening::Clear,
-        (Some(_), true) => Opening::Tls,
-        (Some(tls), false) if tls.plain_too => Opening::Clear,
-        (Some(_), false) => {
+    match Beginning::of(first, presented(down).as_deref()) {
+        Beginning::Clear => Opening::Clear,
+        Beginning::Tls => Opening::Tls,
+        Beginning::NotTls => {
             fail(down, TlsFailure::NotTls, "it speaks in the clear, and the listener wants TLS");
             Opening::Refused(Reply::new(
                 Failure::ClientProtocolError,
                 "this is an HTTPS listener, and the client sent an HTTP request in the clear: use https",
             ))
         }
-        (None, true) => {
+        Beginning::NotConfigured => {
             let key = match down.ingress.presents {
                 Presents::Local => "ssl.mesher.Provider.certFile and keyFile",
                 Presents::External => "ssl.<service>.rest.Provider.certFile and keyFile",

@@ -31,10 +31,11 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 21] = [
+const PARSERS: [(&str, &str); 24] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
     ("src/codec/first_bytes.rs", "connect_prologue"),
     ("src/codec/grpc.rs", "grpc_timeout"),
+    ("src/codec/grpc.rs", "grpc_message"),
     ("src/codec/field.rs", "request_fields"),
     ("src/codec/frames.rs", "http2_frames"),
     ("src/codec/request.rs", "request_head"),
@@ -43,7 +44,9 @@ const PARSERS: [(&str, &str); 21] = [
     ("src/codec/trailers.rs", "chunked_body"),
     ("src/codec/body.rs", "split_invariance"),
     ("src/codec/response.rs", "response_sequence"),
+    ("src/net/tls/records.rs", "tls_client_hello"),
     ("src/proxy/message.rs", "request_fields"),
+    ("src/proxy/secure.rs", "tls_client_hello"),
     ("src/proxy/text/head.rs", "request_translation"),
     ("src/proxy/forward.rs", "whole_connection"),
     ("actors/src/registry/servicecenter/wire/find.rs", "servicecenter_answers"),

@@ -90,6 +90,28 @@ fn a_client_agrees_on_a_protocol_or_is_told_that_there_is_none() {
 }
 
 #[test]
+fn who_has_agreed_on_http2_is_served_nothing_else() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let mesher = presenting(driver, &origin, &authority.issue("provider"));
+        let mut config = trusting(&authority.pem, None);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "?\r\n\r\n"]
+        {
+            let mut client =
+                Secured::connect(mesher.conf().incoming, "provider", &Arc::new(config.clone())).unwrap();
+            client.stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            // How it ends is not said: closed, or reset for what was not read.
+            let _ = client.stream.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(!answer.contains("HTTP/1"), "{request:?}: {answer}");
+        }
+        assert_eq!(origin.requests(), 0);
+    });
+}
+
+#[test]
 fn two_sidecars_prove_to_each_other_who_they_are() {
     on_both_drivers(|driver| {
         let (authority, origin) = (Authority::new(), Origin::answering("ok"));

@@ -11,12 +11,24 @@
 )]
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use pem::Pem;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
-use super::{load_certificates, load_key};
+use super::credentials::Credentials;
+use super::settings::TagSettings;
+use super::tags::Tag;
+use super::{load_certificates, load_key, server};
+use crate::snapshot::TlsServer;
 
 const PASSPHRASE: &str = "open sesame";
+/// As long as such a thing usually is.
+const CERTIFICATE_BYTES: usize = 600;
+/// As long as one of an elliptic key.
+const SIGNATURE_BYTES: usize = 70;
 
 /// Arbitrary bytes as a PEM file of certificates and of a key. Certificates that are read are read the same when they are
 /// written anew, and what is no certificate is passed over; a key is found the same with a block of another kind before
@@ -62,6 +74,55 @@ fn assert_is_discreet(fault: &impl Display, data: &[u8]) {
     });
     for line in secret {
         assert!(!text.contains(std::str::from_utf8(line).unwrap()), "a fault shows what it must not: {text}");
+    }
+}
+
+/// A listener that takes TLS and plain text, configured as by default. For one who looks at the beginning of a handshake:
+/// its certificates are none, and what it signs is not signed.
+pub fn listener() -> TlsServer {
+    let own = [SignatureAlgorithm::ECDSA, SignatureAlgorithm::RSA].map(|algorithm| {
+        let certificate = CertificateDer::from(vec![0; CERTIFICATE_BYTES]);
+        Arc::new(CertifiedKey::new(vec![certificate], Arc::new(Forger { algorithm })))
+    });
+    let credentials = Credentials { own: own.to_vec(), trust: None, expiries: Vec::new() };
+    let settings = TagSettings::unverified(Tag::External("fuzzed".into()));
+    TlsServer { config: Arc::new(server::config(&settings, credentials).unwrap()), plain_too: true }
+}
+
+/// Signs nothing, in no time.
+#[derive(Debug)]
+struct Forger {
+    algorithm: SignatureAlgorithm,
+}
+
+/// A signature of [`Forger`].
+#[derive(Debug)]
+struct Forgery(SignatureScheme);
+
+impl SigningKey for Forger {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let mut known = match self.algorithm {
+            SignatureAlgorithm::RSA => {
+                [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PKCS1_SHA256].iter()
+            }
+            _ => [SignatureScheme::ECDSA_NISTP256_SHA256].iter(),
+        };
+        let scheme = known.find(|scheme| offered.contains(scheme))?;
+        Some(Box::new(Forgery(*scheme)))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+impl Signer for Forgery {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(vec![0; SIGNATURE_BYTES])
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
     }
 }
 

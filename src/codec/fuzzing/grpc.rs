@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::grpc::{TimeoutText, parse_timeout};
+use super::super::field::judge_field;
+use super::super::grpc::{MESSAGE_BYTES_MAX, TimeoutText, is_grpc, message, parse_timeout};
+
+/// Most bytes of a character once it is percent-encoded.
+const CHARACTER_BYTES_MAX: usize = 12;
 
 /// Arbitrary bytes as a `grpc-timeout`. A second reading agrees; what was read is written as the very same duration, and
 /// what has become shorter is never written as something longer.
@@ -18,6 +22,37 @@ pub fn fuzz_grpc_timeout(data: &[u8]) {
 /// What a timeout is after it was written and read.
 fn again(timeout: Duration) -> Duration {
     parse_timeout(TimeoutText::new(timeout).as_bytes()).expect("what is written can be read")
+}
+
+/// Arbitrary bytes as the reason of a failure, and as a `content-type`. The value of `grpc-message` is one that a field
+/// may have, no longer than the bound; read as clients read it, it is the reason, cut only where it has to be. A second
+/// reading agrees on what is a call.
+pub fn fuzz_grpc_message(data: &[u8]) {
+    let reason = String::from_utf8_lossy(data);
+    let sent = message(&reason);
+    assert_eq!(judge_field(b"grpc-message", sent.as_bytes()), Ok(()), "{sent:?}");
+    assert!(sent.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{sent:?}");
+    assert!(sent.len() <= MESSAGE_BYTES_MAX, "{} bytes", sent.len());
+    let read = percent_decoded(&sent);
+    assert!(reason.starts_with(&read), "{read:?} of {reason:?}");
+    assert!(read == reason || sent.len() + CHARACTER_BYTES_MAX > MESSAGE_BYTES_MAX, "cut without need");
+    assert_eq!(is_grpc(data), is_naively_grpc(data), "read in two ways");
+}
+
+fn percent_decoded(message: &str) -> String {
+    let mut parts = message.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).expect("two digits"));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("whole characters")
+}
+
+fn is_naively_grpc(content_type: &[u8]) -> bool {
+    let end = content_type.iter().position(|byte| b"+; \t".contains(byte));
+    content_type[..end.unwrap_or(content_type.len())].eq_ignore_ascii_case(b"application/grpc")
 }
 
 fn naively(data: &[u8]) -> Option<Duration> {

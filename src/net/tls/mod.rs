@@ -14,6 +14,7 @@
 //! - **Only plaintext counts as input.** Tickets and key updates on an idle connection are taken in by whoever asks whether it is stale.
 
 mod error;
+pub mod fuzzing;
 mod records;
 mod session;
 

@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::task::{Context, Poll, ready};
 
-use rustls::Connection;
+use rustls::{Connection, Error, InvalidMessage};
 
 use super::error::TlsError;
 use crate::net::scratch::with_wire_scratch;
@@ -16,6 +16,9 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 const PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
 /// The least that is received at once: one record of the largest size (RFC 8446 section 5.2, RFC 5246 section 6.2.3).
 const RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
+/// The most that rustls keeps of a handshake message that is not whole, the heads of its records among it (its own bound, not to be
+/// changed). A client hello of all browsers and libraries has some 2 kB, with keys of post-quantum cryptography.
+pub(super) const HANDSHAKE_BYTES_MAX: usize = 0xffff;
 /// What rustls reads into a buffer of the least size it has.
 const SMALL_BYTES_MAX: usize = 4096;
 /// Receives in a row that may bring no plaintext before a connection that nobody reads counts as out of step: a peer may send a few
@@ -36,6 +39,13 @@ pub(super) struct Records {
     pub(super) held: Option<u8>,
     /// rustls has a buffer for large records.
     grown: bool,
+}
+
+/// What records go over: a socket, or what stands for one where there is none. Without a context nobody is woken.
+pub(super) trait Transport {
+    /// Zero bytes are the end.
+    fn poll_recv(&self, cx: Option<&mut Context<'_>>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn poll_send(&self, cx: Option<&mut Context<'_>>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
 /// What is to be expected of the peer.
@@ -80,7 +90,11 @@ impl Records {
         }
     }
 
-    pub(super) fn poll_handshake(&mut self, tcp: &Tcp, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
+    pub(super) fn poll_handshake(
+        &mut self,
+        tcp: &impl Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), TlsError>> {
         loop {
             ready!(self.poll_flush(tcp, Some(cx)))?;
             if !self.tls.is_handshaking() {
@@ -94,7 +108,7 @@ impl Records {
     /// nobody is woken for it.
     pub(super) fn fill(
         &mut self,
-        tcp: &Tcp,
+        tcp: &impl Transport,
         cx: Option<&mut Context<'_>>,
         buf: &mut [u8],
     ) -> Poll<Result<usize, TlsError>> {
@@ -102,11 +116,7 @@ impl Records {
             let opened = with_wire_scratch(|wire| {
                 let room = buf.len().clamp(RECORD_BYTES_MAX, wire.len());
                 let wire = wire.get_mut(..room).unwrap_or_default();
-                let received = match cx {
-                    Some(cx) => tcp.poll_recv(cx, wire),
-                    None => tcp.try_recv(wire),
-                };
-                received.map(|received| match received {
+                tcp.poll_recv(cx, wire).map(|received| match received {
                     Ok(0) => Err(TlsError::Truncated),
                     Ok(n) => self.open(wire.get(..n).unwrap_or_default(), buf),
                     Err(error) => Err(error.into()),
@@ -154,7 +164,10 @@ impl Records {
                 self.undigested = wire.to_vec();
                 return Ok(filled);
             }
-            self.tls.read_tls(&mut wire)?;
+            // What is there can be read: if not, rustls has no more room for a message that is not whole.
+            self.tls
+                .read_tls(&mut wire)
+                .map_err(|_| Error::from(InvalidMessage::HandshakePayloadTooLarge))?;
             match self.tls.process_new_packets() {
                 Ok(io) => {
                     self.plaintext = io.plaintext_bytes_to_read();
@@ -208,7 +221,11 @@ impl Records {
     }
 
     /// Ready once all records have left. Pending without a context: nobody is woken for the rest.
-    pub(super) fn poll_flush(&mut self, tcp: &Tcp, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        tcp: &impl Transport,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<io::Result<()>> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Wire { tcp, cx: cx.as_deref_mut() }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -247,23 +264,19 @@ impl Read for NothingThere {
     }
 }
 
-/// The socket as rustls writes to it.
-struct Wire<'a, 'b, 'c> {
-    tcp: &'a Tcp,
+/// A transport as rustls writes to it.
+struct Wire<'a, 'b, 'c, T> {
+    tcp: &'a T,
     cx: Option<&'b mut Context<'c>>,
 }
 
-impl Write for Wire<'_, '_, '_> {
+impl<T: Transport> Write for Wire<'_, '_, '_, T> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(buf)])
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = match &self.cx {
-            Some(cx) => self.tcp.poll_send_vectored(cx, bufs),
-            None => self.tcp.try_send_vectored(bufs),
-        };
-        match sent {
+        match self.tcp.poll_send(self.cx.as_deref_mut(), bufs) {
             Poll::Ready(sent) => sent,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -271,5 +284,21 @@ impl Write for Wire<'_, '_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Transport for Tcp {
+    fn poll_recv(&self, cx: Option<&mut Context<'_>>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match cx {
+            Some(cx) => self.poll_recv(cx, buf),
+            None => self.try_recv(buf),
+        }
+    }
+
+    fn poll_send(&self, cx: Option<&mut Context<'_>>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match cx {
+            Some(cx) => self.poll_send_vectored(cx, bufs),
+            None => self.try_send_vectored(bufs),
+        }
     }
 }

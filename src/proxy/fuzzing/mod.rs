@@ -1,5 +1,6 @@
 //! A whole connection, both sides at once, over arbitrary bytes: what the client sends, and what services answer. Panics
-//! if a property does not hold. (`fields` is the same for heads on their way between HTTP/2 and text.)
+//! if a property does not hold. (`fields` is the same for heads on their way between HTTP/2 and text, `hello` for
+//! the beginning of one over TLS.)
 //!
 //! No socket, no clock: the pure parts that a connection is made of, put together as it puts them together. Driven by a
 //! fuzz target and by a test that replays its seeds. Not part of the data path, hence free to panic.
@@ -14,12 +15,14 @@
 
 mod expected;
 mod fields;
+mod hello;
 mod play;
 
 use expected::expected;
 use play::{Outcome, play};
 
 pub use fields::{fuzz_request_fields, fuzz_request_translation};
+pub use hello::fuzz_tls_client_hello;
 
 /// Ends what the client sends, and each answer.
 const SEPARATOR: &[u8] = b"\xff\n";

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::super::support::wait::{PATIENCE, wait_for, wait_until};
 use super::frame::{self, Frame, PREFACE, flag, kind, setting};
 use super::hpack;
+use super::line::{Door, Line};
 
 /// Bytes that are sent in one call.
 const BATCH_BYTES: usize = 16 * 1024;
@@ -21,7 +22,7 @@ const STALLED_BUFFER_BYTES: usize = 16 * 1024;
 
 /// One connection. Dropping it closes it.
 pub(crate) struct Attacker {
-    stream: TcpStream,
+    line: Line,
     said: Arc<Mutex<Said>>,
     pings: AtomicU64,
 }
@@ -54,8 +55,8 @@ pub(crate) enum Flood {
 impl Attacker {
     /// Connects and sends the preface.
     #[track_caller]
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let attacker = Self::silent(address);
+    pub(crate) fn connect(to: impl Into<Door>) -> Self {
+        let attacker = Self::silent(to);
         attacker.send(PREFACE);
         attacker.send(Frame::settings(&[(setting::HEADER_TABLE_SIZE, 0)]).bytes());
         attacker
@@ -63,12 +64,11 @@ impl Attacker {
 
     /// Connects and sends nothing.
     #[track_caller]
-    pub(crate) fn silent(address: SocketAddr) -> Self {
-        let attacker = Self::open(address, PATIENCE);
-        let (mut stream, said) =
-            (attacker.stream.try_clone().expect("a second handle"), attacker.said.clone());
+    pub(crate) fn silent(to: impl Into<Door>) -> Self {
+        let attacker = Self::open(&to.into(), PATIENCE);
+        let (mut line, said) = (attacker.line.another(), attacker.said.clone());
         std::thread::spawn(move || {
-            while let Ok(Some(frame)) = frame::read(&mut stream) {
+            while let Ok(Some(frame)) = frame::read(&mut line) {
                 said.lock().unwrap().note(&frame);
             }
             said.lock().unwrap().ended = true;
@@ -78,9 +78,9 @@ impl Attacker {
 
     /// Connects, sends the preface and never reads.
     #[track_caller]
-    pub(crate) fn stalled(address: SocketAddr) -> Self {
-        let attacker = Self::open(address, BLOCKED_AFTER);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&attacker.stream, STALLED_BUFFER_BYTES)
+    pub(crate) fn stalled(to: impl Into<Door>) -> Self {
+        let attacker = Self::open(&to.into(), BLOCKED_AFTER);
+        rustix::net::sockopt::set_socket_recv_buffer_size(&attacker.line.socket, STALLED_BUFFER_BYTES)
             .expect("not a TCP connection");
         attacker.send(PREFACE);
         attacker.send(Frame::settings(&[]).bytes());
@@ -88,17 +88,15 @@ impl Attacker {
     }
 
     #[track_caller]
-    fn open(address: SocketAddr, blocked_after: Duration) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
-        stream.set_nodelay(true).expect("not a TCP connection");
-        stream.set_write_timeout(Some(blocked_after)).expect("not a TCP connection");
-        Self { stream, said: Arc::default(), pings: AtomicU64::new(0) }
+    fn open(to: &Door, blocked_after: Duration) -> Self {
+        let line = to.open();
+        line.socket.set_write_timeout(Some(blocked_after)).expect("not a TCP connection");
+        Self { line, said: Arc::default(), pings: AtomicU64::new(0) }
     }
 
     /// Sends bytes as they are. Whether the peer took them shows in what it says.
     pub(crate) fn send(&self, bytes: impl AsRef<[u8]>) {
-        let _ = (&self.stream).write_all(bytes.as_ref());
+        let _ = (&self.line).write_all(bytes.as_ref());
     }
 
     /// Sends one after the other, many in one call, until the peer does not take them.
@@ -117,7 +115,7 @@ impl Attacker {
     }
 
     fn push(&self, bytes: &[u8]) -> Flood {
-        match (&self.stream).write_all(bytes) {
+        match (&self.line).write_all(bytes) {
             Ok(()) => Flood::Taken,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Flood::Blocked,
             Err(_) => Flood::Cut,
@@ -163,7 +161,7 @@ impl Attacker {
 impl Drop for Attacker {
     fn drop(&mut self) {
         // The thread that reads has a handle too.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.line.socket.shutdown(Shutdown::Both);
     }
 }
 

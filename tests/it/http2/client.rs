@@ -1,15 +1,15 @@
 //! A client that keeps to the rules: one request at a time, windows kept open, settings and pings acknowledged.
 
 use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
 
 use super::super::support::wait::PATIENCE;
 use super::frame::{self, Frame, PREFACE, error, flag, kind, setting};
 use super::hpack::{self, Block};
+use super::line::{Door, Line};
 
 /// One connection.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    line: BufReader<Line>,
     next: u32,
 }
 
@@ -27,12 +27,10 @@ pub(crate) enum Answer {
 impl Client {
     /// Connects and sends the preface.
     #[track_caller]
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
-        stream.set_nodelay(true).expect("not a TCP connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not a TCP connection");
-        let mut client = Self { stream: BufReader::new(stream), next: 1 };
+    pub(crate) fn connect(to: impl Into<Door>) -> Self {
+        let line = to.into().open();
+        line.socket.set_read_timeout(Some(PATIENCE)).expect("not a TCP connection");
+        let mut client = Self { line: BufReader::new(line), next: 1 };
         client.send(PREFACE);
         // Without a table each header block can be read alone.
         client.send(Frame::settings(&[(setting::HEADER_TABLE_SIZE, 0)]).bytes());
@@ -46,7 +44,7 @@ impl Client {
 
     /// Sends bytes as they are. A peer that takes no more is noticed when its answer is read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+        let _ = self.line.get_ref().write_all(bytes.as_ref());
     }
 
     /// A GET of this path.
@@ -69,7 +67,7 @@ impl Client {
         self.next = self.next.max(stream + 2);
         let (mut status, mut body, mut goaway) = (None, Vec::new(), None);
         loop {
-            let frame = match frame::read(&mut self.stream) {
+            let frame = match frame::read(&mut self.line) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Answer::Ended(goaway),
                 Err(error) => panic!("no answer on stream {stream}: {error}"),

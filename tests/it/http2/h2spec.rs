@@ -17,11 +17,12 @@ const LOST: &[Lost] = &[(
 const PATIENCE: &str = "5";
 
 /// Plays the cases. The report is JUnit's XML, one case a line.
-fn play(program: &PathBuf, address: SocketAddr) -> Results {
+fn play(program: &PathBuf, address: SocketAddr, how: &[&str]) -> Results {
     let report = tempfile::NamedTempFile::new().expect("no temporary file");
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let path = report.path().to_string_lossy();
-    let output = suite::run(program, &["-h", &host, "-p", &port, "-o", PATIENCE, "-j", &path]);
+    let where_to = ["-h", &host, "-p", &port, "-o", PATIENCE, "-j", &path];
+    let output = suite::run(program, &[&where_to[..], how].concat());
     let results = read(&std::fs::read_to_string(report.path()).expect("no report"));
     if !results.lost.is_empty() {
         println!("{output}");
@@ -53,9 +54,18 @@ fn attribute<'a>(case: &'a str, name: &str) -> &'a str {
 fn h2spec_is_won_but_for_the_table() {
     let Some(program) = suite::find("h2spec") else { return };
     for suited in Suited::each() {
-        let results = play(&program, suited.address());
+        let results = play(&program, suited.address(), &[]);
         suite::assert_lost(&results, LOST, CASES, suited.address());
     }
+}
+
+#[test]
+fn h2spec_is_won_inside_tls() {
+    let Some(program) = suite::find("h2spec") else { return };
+    let suited = Suited::inside_tls();
+    // Whoever issued the certificate.
+    let results = play(&program, suited.address(), &["-t", "-k"]);
+    suite::assert_lost(&results, &[], CASES, suited.address());
 }
 
 #[test]

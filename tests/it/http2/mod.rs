@@ -1,7 +1,8 @@
 //! HTTP/2 frame by frame: what no well-behaved client sends, and suites of cases that others wrote.
 //!
-//! `frame` and `hpack` are the bytes, `client` keeps to the rules, `attacker` does not; `siege` says what an attack may
-//! cost, `attacks` are those known from the field, `honest` are clients that only look like some of them, and `malformed` what must never get through to an HTTP/1 service.
+//! `frame` and `hpack` are the bytes, `line` carries them, `client` keeps to the rules, `attacker` does not; `siege` says
+//! what an attack may cost, `attacks` are those known from the field, `honest` are clients that only look like some of
+//! them, and `malformed` what must never get through to an HTTP/1 service.
 //! `suite` runs `h2spec` and `httpwg`, which others wrote, against the sidecars of `suited`.
 
 mod attacker;
@@ -12,6 +13,7 @@ mod h2spec;
 mod honest;
 mod hpack;
 mod httpwg;
+mod line;
 mod malformed;
 mod service;
 mod siege;

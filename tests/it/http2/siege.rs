@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use super::super::support::conf::Conf;
 use super::super::support::origin::{Gate, Origin, Reply};
 use super::super::support::process::{Mesher, Start};
+use super::super::support::tls::Authority;
 use super::super::support::wait::pause_until;
 use super::client::{Answer, Client};
+use super::line::Door;
 
 /// CPU of mesher from the first byte of an attack until it is over.
 const CPU_MAX: Duration = Duration::from_secs(1);
@@ -20,6 +22,10 @@ const HITS_MAX: usize = 300;
 /// Time between two requests of the bystander: often enough to meet every attack, and next to no work.
 const BYSTANDER_EVERY: Duration = Duration::from_millis(10);
 
+/// The service that is attacked.
+const NAME: &str = "attacked";
+/// The tag of its listener.
+const LISTENER: &str = "attacked.rest.Provider";
 /// What a service answers on [`LARGE`].
 pub(crate) const LARGE_BYTES: usize = 1024 * 1024;
 /// A path whose answer is far larger than a window.
@@ -32,6 +38,8 @@ pub(crate) struct Siege {
     mesher: Mesher,
     origin: Origin,
     gate: Gate,
+    /// Who has issued the certificate of the sidecar, if it speaks TLS.
+    authority: Option<Authority>,
 }
 
 /// What one who attacks nobody has seen.
@@ -48,6 +56,15 @@ impl Siege {
         Self::with(|conf| conf)
     }
 
+    /// Where everybody has to come by TLS.
+    pub(crate) fn inside_tls(conf: impl FnOnce(Conf) -> Conf) -> Self {
+        let authority = Authority::new();
+        let certificate = authority.issue(NAME);
+        let mut siege = Self::with(|plain| conf(plain.presents(LISTENER, &certificate)));
+        siege.authority = Some(authority);
+        siege
+    }
+
     /// On another configuration.
     pub(crate) fn with(conf: impl FnOnce(Conf) -> Conf) -> Self {
         let gate = Gate::default();
@@ -58,15 +75,23 @@ impl Siege {
             _ => Reply::ok("fine"),
         });
         // One shard: the bystander shares it with the attacker.
-        let conf = conf(Conf::sidecar("attacked").set("mesher.yaml", "mesher.shards", 1));
+        let conf = conf(Conf::sidecar(NAME).set("mesher.yaml", "mesher.shards", 1));
         let mesher =
             Start::new(conf).arg(format!("--service-ports=rest:{}", origin.address().port())).ready();
-        Self { mesher, origin, gate }
+        Self { mesher, origin, gate, authority: None }
     }
 
     /// Where to attack.
     pub(crate) fn address(&self) -> SocketAddr {
         self.mesher.conf().incoming
+    }
+
+    /// The same, and how to get in.
+    pub(crate) fn door(&self) -> Door {
+        match &self.authority {
+            None => self.address().into(),
+            Some(authority) => Door::inside_tls(self.address(), authority, NAME),
+        }
     }
 
     /// The service behind.
@@ -82,7 +107,7 @@ impl Siege {
     /// Attacks, and holds mesher to what that may cost.
     #[track_caller]
     pub(crate) fn attack<T>(&self, attack: impl FnOnce(SocketAddr) -> T) -> T {
-        let mut innocent = Client::connect(self.address());
+        let mut innocent = Client::connect(self.door());
         assert_fine(innocent.get("/"));
         let (memory, hits, cpu) =
             (self.mesher.anonymous_bytes(), self.origin.requests(), self.mesher.cpu_time());
@@ -101,7 +126,7 @@ impl Siege {
         println!(
             "{cpu:?} of CPU, {growth} bytes, {hits} hits; {requests} others, the slowest in {slowest:?}"
         );
-        assert_fine(Client::connect(self.address()).get("/"));
+        assert_fine(Client::connect(self.door()).get("/"));
         assert!(cpu <= CPU_MAX, "{cpu:?} of CPU");
         assert!(growth <= GROWTH_BYTES_MAX, "{growth} bytes of memory");
         assert!(hits <= HITS_MAX, "{hits} requests reached the service");

@@ -36,13 +36,13 @@ fn a_header_block_that_goes_on_with_nothing_is_told_to_calm_down() {
 }
 
 /// A request of 12,000 fields of 4 kB each in 16 kB.
-fn bomb(stream: u32) -> Vec<u8> {
+pub(super) fn bomb(stream: u32) -> Vec<u8> {
     let block = Block::get("/attack").remembered("x-bomb", "x".repeat(4_000));
     long_request(stream, &(0..12_000).fold(block, |block, _| block.indexed(62)))
 }
 
 #[track_caller]
-fn assert_refused(said: &Said, streams: usize) {
+pub(super) fn assert_refused(said: &Said, streams: usize) {
     let answered: usize = said.statuses.values().sum();
     let too_large = said.statuses.get(&TOO_LARGE).copied().unwrap_or_default();
     assert_eq!(answered, too_large, "{said:?}");

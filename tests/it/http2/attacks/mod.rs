@@ -3,6 +3,7 @@
 
 mod blocks; // header blocks that never end, or become large when read
 mod floods; // frames that cost the peer more than the sender
+mod inside_tls; // the most telling of all of them, where mesher has to decrypt them too
 mod resets; // streams opened to be given up
 mod slow; // connections that are held and not used
 mod windows; // answers that nobody reads

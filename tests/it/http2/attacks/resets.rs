@@ -13,11 +13,11 @@ const BURST: u32 = 90;
 /// Streams that mesher is made to reset.
 const MADE: u32 = 3_000;
 
-fn open(stream: u32) -> Vec<u8> {
+pub(super) fn open(stream: u32) -> Vec<u8> {
     Frame::request(stream, &Block::get("/attack")).bytes()
 }
 
-fn give_up(stream: u32) -> Vec<u8> {
+pub(super) fn give_up(stream: u32) -> Vec<u8> {
     Frame::reset(stream, error::CANCEL).bytes()
 }
 
