@@ -1,72 +1,156 @@
 //! A web server on a thread of its own, so that what it does stalls nothing else.
 //!
-//! Knows actix-web's server, not what is served: the admin interface and the demo's service bring that. Several
-//! may run in one process; each has its own `System`.
+//! ```text
+//!   stop       all have asked        all are answered
+//!     |              |                      |
+//!     +--------------+----------------------+--> ended
+//!      accepts no     closes what is idle,
+//!      longer         begins no request
+//! ```
+//!
+//! It accepts on the thread that serves, not on another as actix-web's own server does. Once told to stop it takes no
+//! connection any more, and knows of each that it has taken: each gets its answer, and what still waits in the queue
+//! of the listening socket is left to whoever else holds that socket.
+//!
+//! Knows HTTP, not what is served: the admin interface and the demo's service bring that. Several may run in one
+//! process; each has its own `System`.
 
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use tracing::error;
+use actix_http::body::MessageBody;
+use actix_http::{ConnectionType, HttpService, Request};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::rt::net::TcpStream;
+use rustls::ServerConfig;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
+use tracing::{debug, error, warn};
 
-/// From the order to accept no longer to the end of what was accepted by then: a server that is told to stop drops
-/// connections that its accepting thread has just taken and not yet passed on, and nobody says when it has.
-const SETTLE: Duration = Duration::from_millis(50);
+/// For those who have connected to send their first request after the order to stop: as long as a busy machine may
+/// leave a client between the two, which a client that means nothing by its connection may not draw out.
+const ASKING_TIMEOUT: Duration = Duration::from_secs(1);
+/// For answers being written after that.
+const ANSWERING_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the other side to close a connection too.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+/// After a failed `accept`, for lack of file descriptors, say: the cause is not gone at once, and the log is not for
+/// thousands of lines.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Bounds of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub(crate) connections_max: usize,
+    /// For a request's head to arrive whole.
+    pub(crate) head_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub(crate) keep_alive: Duration,
+}
 
 /// A running server. Dropping it stops it too, without patience.
 #[derive(Debug)]
 pub(crate) struct WebThread {
-    server: ServerHandle,
+    /// The order to stop, and whether to do so with patience.
+    order: Option<oneshot::Sender<bool>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WebThread {
-    /// Starts the server that `build` makes, on a new thread with this name (at most 15 bytes show in `top`).
+    /// Serves the application that `app` makes on a new thread with this name (at most 15 bytes show in `top`).
     ///
     /// # Errors
-    /// What `build` answers, or that there is no thread to be had.
-    pub(crate) fn start<F>(name: &'static str, build: F) -> io::Result<Self>
+    /// The listener is unusable, or there is no thread to be had.
+    pub(crate) fn start<A, I, S, B>(
+        name: &'static str,
+        listener: TcpListener,
+        limits: Limits,
+        tls: Option<Arc<ServerConfig>>,
+        app: A,
+    ) -> io::Result<Self>
     where
-        F: FnOnce() -> io::Result<Server> + Send + 'static,
+        A: FnOnce() -> I + Send + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<
+                Request,
+                Config = AppConfig,
+                Response = ServiceResponse<B>,
+                Error = actix_web::Error,
+                InitError = (),
+            > + 'static,
+        B: MessageBody + 'static,
     {
-        let (started_tx, started) = flume::bounded(1);
+        listener.set_nonblocking(true)?;
+        let (order, ordered) = oneshot::channel();
         let run = move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = match build() {
-                    Ok(server) => server,
-                    Err(error) => return drop(started_tx.send(Err(error))),
+                let listener = match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => listener,
+                    Err(error) => return error!(%error, server = name, "cannot listen"),
                 };
-                let _ = started_tx.send(Ok(server.handle()));
-                if let Err(error) = server.await {
-                    error!(%error, server = name, "web server ended");
+                let server = Server { name, listener, connections_max: limits.connections_max };
+                let (closing, closed) = watch::channel(false);
+                let guests = Rc::<Guests>::default();
+                let known = guests.clone();
+                let app = apply_fn_factory(
+                    map_config(app(), |()| AppConfig::default()),
+                    move |request: Request, app: &S::Service| {
+                        known.has_asked(request.peer_addr());
+                        let (answer, known) = (app.call(request), known.clone());
+                        async move {
+                            let mut answer = answer.await?;
+                            if known.are_leaving.get() {
+                                answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                            }
+                            Ok(answer)
+                        }
+                    },
+                );
+                // Two types of connection, so this is written twice.
+                macro_rules! http {
+                    () => {
+                        HttpService::build()
+                            .keep_alive(limits.keep_alive)
+                            .client_request_timeout(limits.head_timeout)
+                            .client_disconnect_timeout(CLOSING_TIMEOUT)
+                            .graceful_shutdown_signal(move || is_true(closed.clone()))
+                            .finish(app)
+                    };
+                }
+                match tls {
+                    Some(tls) => {
+                        server.run(http!().rustls_0_23((*tls).clone()), guests, closing, ordered).await
+                    }
+                    None => server.run(http!().tcp(), guests, closing, ordered).await,
                 }
             });
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        let server =
-            started.recv().unwrap_or_else(|_| Err(io::Error::other("web server died at its start")))?;
-        Ok(Self { server, thread: Some(thread) })
+        Ok(Self { order: Some(order), thread: Some(thread) })
     }
 
-    /// Closes the listener and ends; with `patience`, requests being answered are finished first. Returns when the
-    /// thread has ended.
+    /// Closes the listener and ends; with `patience`, who has connected is answered first. Returns when the thread
+    /// has ended.
     pub(crate) fn stop(mut self, patience: bool) {
         self.end(patience);
     }
 
     fn end(&mut self, patience: bool) {
-        if let Some(thread) = self.thread.take() {
-            if patience {
-                drop(self.server.pause());
-                #[expect(clippy::disallowed_methods, reason = "there is no condition to wait for")]
-                std::thread::sleep(SETTLE);
-            }
-            // The command is sent by the call; the future would only wait for what the join waits for.
-            drop(self.server.stop(patience));
-            if thread.join().is_err() {
-                error!("web server panicked");
-            }
+        if let Some(order) = self.order.take() {
+            // If it has ended, it needs no order.
+            let _ = order.send(patience);
+        }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            error!("web server panicked");
         }
     }
 }
@@ -74,5 +158,134 @@ impl WebThread {
 impl Drop for WebThread {
     fn drop(&mut self) {
         self.end(false);
+    }
+}
+
+async fn is_true(mut value: watch::Receiver<bool>) {
+    // The sender outlives what is served.
+    let _ = value.wait_for(|is_true| *is_true).await;
+}
+
+struct Server {
+    name: &'static str,
+    listener: tokio::net::TcpListener,
+    connections_max: usize,
+}
+
+impl Server {
+    /// Serves until ordered to stop. What is still connected then is cut when this thread's runtime ends.
+    async fn run<S>(
+        self,
+        http: S,
+        guests: Rc<Guests>,
+        closing: watch::Sender<bool>,
+        ordered: oneshot::Receiver<bool>,
+    ) where
+        S: ServiceFactory<TcpStream, Config = (), Response = ()>,
+        S::Service: 'static,
+        S::Error: std::fmt::Debug,
+    {
+        let Ok(http) = http.new_service(()).await else {
+            return error!(server = self.name, "cannot serve");
+        };
+        let with_patience = tokio::select! {
+            biased;
+            ordered = ordered => ordered.unwrap_or(false),
+            never = self.accept(Rc::new(http), &guests) => match never {},
+        };
+        drop(self.listener);
+        if with_patience {
+            guests.are_leaving.set(true);
+            let _ = timeout(ASKING_TIMEOUT, guests.until(Guests::have_all_asked)).await;
+            closing.send_replace(true);
+            let _ = timeout(ANSWERING_TIMEOUT, guests.until(|guests| guests.present() == 0)).await;
+        }
+    }
+
+    async fn accept<S>(&self, http: Rc<S>, guests: &Rc<Guests>) -> Infallible
+    where
+        S: Service<TcpStream, Response = ()> + 'static,
+        S::Error: std::fmt::Debug,
+    {
+        loop {
+            guests.until(|guests| guests.present() < self.connections_max).await;
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                // Of that connection only.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    warn!(%error, server = self.name, "cannot accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+            };
+            let guest = Guest::enter(guests, peer);
+            let (http, name) = (http.clone(), self.name);
+            actix_web::rt::spawn(async move {
+                if let Err(error) = http.call(stream).await {
+                    debug!(?error, server = name, %peer, "a connection failed");
+                }
+                drop(guest);
+            });
+        }
+    }
+}
+
+/// Who is connected.
+#[derive(Default)]
+struct Guests {
+    present: Cell<usize>,
+    /// Those of them whose first request has not arrived.
+    newcomers: RefCell<HashSet<SocketAddr>>,
+    /// Each answer is the last on its connection.
+    are_leaving: Cell<bool>,
+    changed: Notify,
+}
+
+impl Guests {
+    fn present(&self) -> usize {
+        self.present.get()
+    }
+
+    fn have_all_asked(&self) -> bool {
+        self.newcomers.borrow().is_empty()
+    }
+
+    fn has_asked(&self, peer: Option<SocketAddr>) {
+        if peer.is_some_and(|peer| self.newcomers.borrow_mut().remove(&peer)) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        while !condition(self) {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// One of the [`Guests`], until dropped.
+struct Guest {
+    guests: Rc<Guests>,
+    peer: SocketAddr,
+}
+
+impl Guest {
+    fn enter(guests: &Rc<Guests>, peer: SocketAddr) -> Self {
+        guests.present.set(guests.present.get().saturating_add(1));
+        guests.newcomers.borrow_mut().insert(peer);
+        Self { guests: guests.clone(), peer }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.guests.present.set(self.guests.present.get().saturating_sub(1));
+        self.guests.newcomers.borrow_mut().remove(&self.peer);
+        self.guests.changed.notify_waiters();
     }
 }

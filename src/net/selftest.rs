@@ -165,6 +165,7 @@ async fn byte(stream: &Stream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::tests::on_both;
     use super::super::{Driver, ShardOptions, spawn_shard};
     use super::*;
 
@@ -176,13 +177,13 @@ mod tests {
 
     #[test]
     fn both_drivers_pass_quickly() {
-        for driver in [Driver::Epoll, Driver::Uring] {
+        on_both(|driver| {
             on_shard(driver, async || {
                 let started = Instant::now();
                 run().await.unwrap();
                 assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
             });
-        }
+        });
     }
 
     #[test]

@@ -107,7 +107,11 @@ fn the_shipped_configuration_runs_as_it_is_with_nothing_else_running() {
         let _service = Origin::start_at(at("127.0.0.1:8083"), |seen| Reply::ok(&seen.request.target));
         assert_eq!(ask(), "/sayhello/peter", "the quick start: the service is there now");
     }
-    assert!(!mesher.output().contains(" WARN "), "{}", mesher.output());
+    // What the machine refuses is not the configuration's fault.
+    let output = mesher.output();
+    let mut warnings =
+        output.lines().filter(|line| line.contains(" WARN ") && !line.contains("io_uring cannot be used"));
+    assert_eq!(warnings.next(), None);
     mesher.signal(Signal::INT);
     assert_eq!(code(mesher.wait(PATIENCE)), 0);
 }

@@ -80,7 +80,9 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy();
         match path.is_dir() {
-            true if matches!(&*name, "target" | "artifacts" | ".git") => {}
+            // In a second work tree it is a file.
+            _ if name == ".git" => {}
+            true if matches!(&*name, "target" | "artifacts") => {}
             true => walk(&path, files),
             false => files.push(path.strip_prefix(root()).unwrap().to_path_buf()),
         }

@@ -7,23 +7,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use rustls::ServerConfig;
 
 use super::pages::{METHODS, Reply, Site};
 use super::view::{Build, Identity, View};
 use crate::snapshot::stats::Board;
-use crate::web_thread::WebThread;
+use crate::web_thread::{Limits, WebThread};
 
-/// Connections at a time; more wait to be accepted. Probes and scrapers need a handful, and file descriptors belong
-/// to the traffic.
-const CONNECTIONS_MAX: usize = 64;
-/// For a request's head to arrive whole; a handshake has the library's three seconds. Short, so that a stuck client does not keep a connection from a probe.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept: a probe's usual interval is 10 s, Prometheus's is 15 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// For answers being written when the admin is told to stop.
-const STOP_TIMEOUT_S: u64 = 1;
+const LIMITS: Limits = Limits {
+    // Probes and scrapers need a handful, and file descriptors belong to the traffic.
+    connections_max: 64,
+    // Short, so that a stuck client does not keep a connection from a probe. A handshake has the library's three
+    // seconds.
+    head_timeout: Duration::from_secs(5),
+    // A probe's usual interval is 10 s, Prometheus's is 15 s.
+    keep_alive: Duration::from_secs(20),
+};
 
 /// What the admin tells of.
 #[derive(Clone)]
@@ -57,23 +57,8 @@ pub fn start(listener: TcpListener, options: AdminOptions) -> io::Result<AdminHa
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let site = web::Data::new(Site { identity, build, board, view, started });
     let addr = listener.local_addr()?;
-    let build = move || {
-        let app = move || App::new().app_data(site.clone()).default_service(web::to(serve));
-        let server = HttpServer::new(app)
-            .workers(1)
-            .worker_max_blocking_threads(1)
-            .max_connections(CONNECTIONS_MAX)
-            .client_request_timeout(HEAD_TIMEOUT)
-            .keep_alive(KEEP_ALIVE)
-            .shutdown_timeout(STOP_TIMEOUT_S)
-            .disable_signals();
-        let server = match tls {
-            Some(tls) => server.listen_rustls_0_23(listener, (*tls).clone()),
-            None => server.listen(listener),
-        };
-        Ok(server?.run())
-    };
-    Ok(AdminHandle { addr, server: WebThread::start("admin", build)? })
+    let app = move || App::new().app_data(site).default_service(web::to(serve));
+    Ok(AdminHandle { addr, server: WebThread::start("admin", listener, LIMITS, tls, app)? })
 }
 
 // === impl AdminHandle ===
@@ -85,7 +70,8 @@ impl AdminHandle {
         self.addr
     }
 
-    /// Closes the listener, finishes what is being answered and ends. Returns when the thread has ended.
+    /// Accepts no longer, answers who has connected and ends. Returns when the thread has ended, after two seconds at
+    /// most. What still waits in the queue of the listening socket is left to others who hold it.
     pub fn stop(self) {
         self.server.stop(true);
     }

@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ struct Fixture {
     mesher: Arc<Mesher>,
     board: Arc<Board>,
     admin: AdminHandle,
+    options: AdminOptions,
 }
 
 impl Fixture {
@@ -81,8 +83,8 @@ impl Fixture {
             view: mesher.clone(),
             tls,
         };
-        let admin = start(TcpListener::bind("127.0.0.1:0").unwrap(), options).unwrap();
-        Self { mesher, board, admin }
+        let admin = start(TcpListener::bind("127.0.0.1:0").unwrap(), options.clone()).unwrap();
+        Self { mesher, board, admin, options }
     }
 
     fn not_ready(&self, reasons: &[&str]) {
@@ -455,6 +457,48 @@ fn stopping_closes_the_listener_and_idle_connections() {
     fixture.admin.stop();
     assert!(matches!(idle.read(&mut [0; 64]), Ok(0)));
     assert_eq!(TcpStream::connect(addr).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn who_has_connected_before_the_stop_is_answered() {
+    let fixture = Fixture::new();
+    let addr = fixture.admin.addr();
+    let mut early = connect(addr);
+    assert_eq!(fixture.get("/live").status, 200, "it is accepted, as is who came before");
+    let stopping = std::thread::spawn(move || fixture.admin.stop());
+    while TcpStream::connect(addr).is_ok() {
+        std::thread::yield_now();
+    }
+    early.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    early.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("connection: close"), "{text:?}");
+    stopping.join().unwrap();
+}
+
+#[test]
+fn one_admin_after_the_other_serves_a_socket_and_no_request_fails() {
+    let options = Fixture::new().options;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let answer = ask(addr, "GET /live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+                    assert_eq!(answer.status, 200);
+                }
+            });
+        }
+        for _ in 0..100 {
+            start(listener.try_clone().unwrap(), options.clone()).unwrap().stop();
+        }
+        let last = start(listener, options).unwrap();
+        over.store(true, Ordering::Relaxed);
+        last // until they are answered
+    })
+    .stop();
 }
 
 #[test]

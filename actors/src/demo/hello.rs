@@ -4,12 +4,17 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, guard, web};
+use actix_web::{App, HttpResponse, guard, web};
 
-use crate::web_thread::WebThread;
+use crate::web_thread::{Limits, WebThread};
 
-/// Longer than a sidecar keeps an idle connection, so that it is never the service that closes first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const LIMITS: Limits = Limits {
+    // Far more than a demo's sidecar opens.
+    connections_max: 10_000,
+    head_timeout: Duration::from_secs(5),
+    // Longer than a sidecar keeps an idle connection, so that it is never the service that closes first.
+    keep_alive: Duration::from_secs(75),
+};
 
 /// A running instance. Dropping it stops it.
 #[derive(Debug)]
@@ -45,22 +50,18 @@ pub fn start(
     let addr = listener.local_addr()?;
     let instance: web::Data<str> = web::Data::from(std::sync::Arc::<str>::from(instance));
     let on_stop: web::Data<OnStop> = web::Data::new(Box::new(on_stop));
-    let build = move || {
-        let app = move || {
-            let hello = web::resource("/sayhello/{name}")
-                .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(say_hello))
-                .default_service(web::to(HttpResponse::NotFound));
-            App::new()
-                .app_data(instance.clone())
-                .app_data(on_stop.clone())
-                .app_data(web::Data::new(addr))
-                .service(hello)
-                .route("/stop", web::post().to(stop))
-        };
-        let server = HttpServer::new(app).workers(1).keep_alive(KEEP_ALIVE).disable_signals();
-        Ok(server.listen(listener)?.run())
+    let app = move || {
+        let hello = web::resource("/sayhello/{name}")
+            .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(say_hello))
+            .default_service(web::to(HttpResponse::NotFound));
+        App::new()
+            .app_data(instance)
+            .app_data(on_stop)
+            .app_data(web::Data::new(addr))
+            .service(hello)
+            .route("/stop", web::post().to(stop))
     };
-    Ok(HelloHandle { addr, server: WebThread::start("hello", build)? })
+    Ok(HelloHandle { addr, server: WebThread::start("hello", listener, LIMITS, None, app)? })
 }
 
 type OnStop = Box<dyn Fn() + Send + Sync>;

@@ -55,11 +55,17 @@ fn options(driver: Driver) -> ShardOptions {
     ShardOptions { name: format!("test-{driver}"), driver, cpu: None, polling: true }
 }
 
-/// Runs a behaviour on each driver.
+/// Runs a behaviour on each driver that can be had here.
 pub(crate) fn on_both(behaviour: impl Fn(Driver)) {
-    for driver in [Driver::Epoll, Driver::Uring] {
-        behaviour(driver);
+    behaviour(Driver::Epoll);
+    if has_io_uring() {
+        behaviour(Driver::Uring);
     }
+}
+
+/// Whether io_uring can be had here; the output says why not.
+pub(crate) fn has_io_uring() -> bool {
+    preflight(DriverChoice::Uring, 1).inspect_err(|why| println!("skipped on uring: {why}")).is_ok()
 }
 
 pub(crate) fn loopback() -> SocketAddr {

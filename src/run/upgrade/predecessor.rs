@@ -20,7 +20,7 @@ pub(super) const STDIN: &str = "stdin";
 
 /// For the old process to say what it has; it does so at once.
 const OFFER_WITHIN: Duration = Duration::from_secs(10);
-/// For it to say that we are to serve, once we are ready; it stops its admin first, which takes a second at most.
+/// For it to say that we are to serve, once we are ready; it stops its admin first, which takes two seconds at most.
 const ORDER_WITHIN: Duration = Duration::from_secs(60);
 /// For an instance of our own to be registered before the old process takes out its own.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(5);

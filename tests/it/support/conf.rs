@@ -8,6 +8,7 @@ use mesher::net::Driver;
 use serde_yaml::{Mapping, Value};
 
 use super::net::{free_host, free_port};
+use super::wait::PATIENCE;
 
 /// A directory of configuration files, removed on drop.
 pub(crate) struct Conf {
@@ -38,6 +39,8 @@ impl Conf {
             .set("microservice.yaml", "servicecomb.service.name", name)
             .set("microservice.yaml", "servicecomb.service.version", "0.0.1")
             .set("mesher.yaml", "admin.enable", true)
+            // A busy machine takes its time for a handshake. Who waits for the time-out sets a short one.
+            .set("mesher.yaml", "mesher.timeout.connectSeconds", PATIENCE.as_secs())
             .set("lager.yaml", "logWriters", "stdout")
             .set("lager.yaml", "logLevel", "DEBUG")
             .file("registry.yaml", "services: {}\n")

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// Serves one connection, given with its number; the connection ends when this returns.
 pub(crate) type Serve = dyn Fn(&TcpStream, u64) + Send + Sync;
@@ -13,6 +16,8 @@ pub(crate) type Serve = dyn Fn(&TcpStream, u64) + Send + Sync;
 /// The server. Dropping it closes the listener and every connection.
 pub(crate) struct Server {
     address: SocketAddr,
+    /// Bound to the same address and never listening: while the server is stopped, nobody else is given its port.
+    _reserved: OwnedFd,
     serve: Arc<Serve>,
     connections: Arc<Connections>,
     acceptor: Mutex<Option<Acceptor>>,
@@ -36,12 +41,16 @@ impl Server {
         address: SocketAddr,
         serve: impl Fn(&TcpStream, u64) + Send + Sync + 'static,
     ) -> Self {
-        let listener =
-            TcpListener::bind(address).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
-        let address = listener.local_addr().unwrap();
-        let server =
-            Self { address, serve: Arc::new(serve), connections: Arc::default(), acceptor: Mutex::new(None) };
-        server.accept_on(listener);
+        let reserved = reserve(address).unwrap_or_else(|e| panic!("cannot have {address}: {e}"));
+        let address = rustix::net::getsockname(&reserved).unwrap().try_into().unwrap();
+        let server = Self {
+            address,
+            _reserved: reserved,
+            serve: Arc::new(serve),
+            connections: Arc::default(),
+            acceptor: Mutex::new(None),
+        };
+        server.restart();
         server
     }
 
@@ -84,8 +93,10 @@ impl Server {
     /// Listens again after a stop.
     pub(crate) fn restart(&self) {
         let address = self.address;
+        // A queue as long as a service has, so that a burst of connections is not made to wait for a second.
         let listener =
-            TcpListener::bind(address).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
+            mesher::net::bind(address, false).unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
+        listener.set_nonblocking(false).unwrap();
         self.accept_on(listener);
     }
 
@@ -102,6 +113,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn reserve(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Lets the listener in, which has it set too.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
 }
 
 fn accept_loop(
@@ -155,6 +175,11 @@ mod tests {
     use super::*;
     use std::io::Write;
 
+    /// A socket as one that connects is: it does not share its port.
+    fn unbound() -> OwnedFd {
+        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()
+    }
+
     fn hello() -> Server {
         Server::start("127.0.0.1:0".parse().unwrap(), |mut stream, number| {
             let _ = write!(stream, "{number}");
@@ -167,6 +192,7 @@ mod tests {
         assert_eq!(Client::connect(server.address()).read_to_end(), b"0");
         server.stop();
         assert!(TcpStream::connect(server.address()).is_err());
+        assert!(rustix::net::bind(unbound(), &server.address()).is_err(), "nobody else gets its port");
         server.restart();
         assert_eq!(Client::connect(server.address()).read_to_end(), b"1");
         assert_eq!(server.accepted(), 2);
