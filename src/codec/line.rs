@@ -144,7 +144,8 @@ mod tests {
                     prop_assert_eq!(Some(field), judged.ok());
                     prop_assert_eq!(length.checked_sub(2), Some(line.len()));
                 }
-                None => prop_assert!(judged.is_err() || judged.is_ok_and(|field| !field.plain)),
+                // A tab within a value is left to be judged, too.
+                None => prop_assert!(line.contains('\t') || !judged.is_ok_and(|field| field.plain)),
             }
         }
     }
