@@ -160,8 +160,28 @@ fn prepare(
     let answer = line.hear(ready_within + START_WITHIN);
     match (answer, given) {
         (Ok(Answer::Ready { keeps_instance }), Ok(())) => Ok(Prepared { keeps_instance, line }),
+        // It was ready for something else than what it could not be given.
+        (Ok(Answer::Ready { .. }), Err(_)) => Err(NotReady::Silence(Silence::Gone)),
         (Ok(Answer::Refused { why }), _) => Err(NotReady::Refused(why)),
         (Ok(other), _) => Err(NotReady::Silence(Silence::nonsense(&other))),
         (Err(silence), _) => Err(NotReady::Silence(silence)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn one_that_ends_before_it_was_given_anything_is_gone_whatever_it_says() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{\"ready\":{\"keeps_instance\":true}}\n").unwrap();
+        drop(theirs);
+        let socket = OwnedFd::from(UnixStream::pair().unwrap().0);
+        let prepared = prepare(Line::new(ours), &Offer::default(), &[socket], Duration::ZERO);
+        assert!(matches!(prepared, Err(NotReady::Silence(Silence::Gone))), "{prepared:?}");
     }
 }
