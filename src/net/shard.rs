@@ -29,8 +29,11 @@ thread_local! {
 ///
 /// # Panics
 /// Outside of a shard.
+#[inline]
 pub fn spawn(f: impl Future<Output = ()> + 'static) {
-    with_current(|shard| shard.spawn(Box::pin(f)));
+    // Boxed first of all: futures are large, and each further hand they pass through copies them.
+    let task = Box::pin(f);
+    with_current(|shard| shard.spawn(task));
 }
 
 /// Panics caught in tasks of this shard since it began.

@@ -85,13 +85,16 @@ impl Tcp {
         self.poll_sending(cx, || rustix::net::send(&self.socket, buf, SendFlags::NOSIGNAL))
     }
 
-    /// One system call.
+    /// One system call, the simpler one if that will do.
     pub(super) fn poll_send_vectored(
         &self,
         cx: &Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_sending(cx, || self.send_vectored(bufs))
+        match bufs {
+            [buf] => self.poll_send(cx, buf),
+            _ => self.poll_sending(cx, || self.send_vectored(bufs)),
+        }
     }
 
     /// As [`poll_send_vectored`](Self::poll_send_vectored) for who does not wait; nobody is woken.
