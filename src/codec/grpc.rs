@@ -2,8 +2,8 @@
 //!
 //! A call is an HTTP/2 POST whose outcome is the trailer `grpc-status`, not the HTTP status. Three fields concern a
 //! proxy: `content-type` says that it is a call, `grpc-timeout` how long the client waits, and `grpc-message` why a call
-//! failed that the proxy answers itself. Messages pass as they are; nothing here looks into them. The status of each
-//! failure of mesher's own stands with the failure, beside its HTTP status.
+//! failed that the proxy answers itself. Messages pass as they are: only their lengths are followed, to know whether one is
+//! under way. The status of each failure of mesher's own stands with the failure, beside its HTTP status.
 
 use std::borrow::Cow;
 use std::io::Write;

@@ -31,11 +31,12 @@ const LONGER: [(&str, usize, &str); 1] = [(
 )];
 
 /// What reads bytes that a stranger wrote, and the fuzz target that does nothing else all day.
-const PARSERS: [(&str, &str); 24] = [
+const PARSERS: [(&str, &str); 25] = [
     ("src/codec/first_bytes.rs", "first_bytes"),
     ("src/codec/first_bytes.rs", "connect_prologue"),
     ("src/codec/grpc.rs", "grpc_timeout"),
     ("src/codec/grpc.rs", "grpc_message"),
+    ("src/codec/grpc.rs", "grpc_frames"),
     ("src/codec/field.rs", "request_fields"),
     ("src/codec/frames.rs", "http2_frames"),
     ("src/codec/request.rs", "request_head"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::field::judge_field;
-use super::super::grpc::{MESSAGE_BYTES_MAX, TimeoutText, is_grpc, message, parse_timeout};
+use super::super::grpc::{MESSAGE_BYTES_MAX, Messages, TimeoutText, is_grpc, message, parse_timeout};
 
 /// Most bytes of a character once it is percent-encoded.
 const CHARACTER_BYTES_MAX: usize = 12;
@@ -37,6 +37,30 @@ pub fn fuzz_grpc_message(data: &[u8]) {
     assert!(reason.starts_with(&read), "{read:?} of {reason:?}");
     assert!(read == reason || sent.len() + CHARACTER_BYTES_MAX > MESSAGE_BYTES_MAX, "cut without need");
     assert_eq!(is_grpc(data), is_naively_grpc(data), "read in two ways");
+}
+
+/// Arbitrary bytes as a stream of messages, cut by the first eight of them. Wherever a piece ends, a second reading of all
+/// bytes so far agrees on whether a message is under way.
+pub fn fuzz_grpc_frames(data: &[u8]) {
+    let (cuts, stream) = data.split_at(data.len().min(8));
+    let mut cuts = cuts.iter().cycle();
+    let (mut messages, mut end) = (Messages::default(), 0);
+    assert!(messages.is_between(), "a message is under way before the first byte");
+    while end < stream.len() {
+        let next = stream.len().min(end + 1 + usize::from(*cuts.next().unwrap_or(&0)));
+        messages.follow(&stream[end..next]);
+        end = next;
+        assert_eq!(messages.is_between(), is_naively_between(&stream[..end]), "after {end} bytes");
+    }
+}
+
+fn is_naively_between(mut stream: &[u8]) -> bool {
+    while let Some(([_, length @ ..], rest)) = stream.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(behind) = rest.get(length..) else { return false };
+        stream = behind;
+    }
+    stream.is_empty()
 }
 
 fn percent_decoded(message: &str) -> String {

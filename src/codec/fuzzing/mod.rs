@@ -20,7 +20,7 @@ pub(crate) mod seeds;
 mod sequence;
 
 pub use frames::fuzz_http2_frames;
-pub use grpc::{fuzz_grpc_message, fuzz_grpc_timeout};
+pub use grpc::{fuzz_grpc_frames, fuzz_grpc_message, fuzz_grpc_timeout};
 pub use prologue::fuzz_connect_prologue;
 pub use sequence::fuzz_response_sequence;
 pub(crate) use sequence::payload_of;
@@ -393,6 +393,11 @@ mod tests {
     #[test]
     fn the_seeds_of_grpc_timeouts_hold() {
         replay("grpc_timeout", fuzz_grpc_timeout);
+    }
+
+    #[test]
+    fn the_seeds_of_grpc_frames_hold() {
+        replay("grpc_frames", fuzz_grpc_frames);
     }
 
     #[test]
