@@ -8,7 +8,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, SupportedProtocolVersion};
 
-/// Suites of TLS 1.2, in order of preference. Mesher knows the two with RSA and AES only; a certificate with an
+/// Suites of TLS 1.2, in the order in which they are offered to upstreams; among those of a client its own order counts.
+/// Mesher knows the two with RSA and AES only; a certificate with an
 /// elliptic key needs the others.
 const SUITES: [(&str, CipherSuite); 6] = [
     ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),

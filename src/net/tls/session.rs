@@ -26,7 +26,7 @@ pub(in crate::net) struct Session {
 
 impl Session {
     /// Does the handshake. `first` are bytes that were read from the connection already. After an error an alert that says why has been
-    /// sent, if the socket took it.
+    /// sent, if there is one for it and the socket took it.
     pub(in crate::net) async fn establish(
         tls: impl Into<Connection>,
         tcp: &Tcp,
