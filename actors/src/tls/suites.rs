@@ -9,8 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, SupportedProtocolVersion};
 
 /// Suites of TLS 1.2, in the order in which they are offered to upstreams; among those of a client its own order counts.
-/// Mesher knows the two with RSA and AES only; a certificate with an
-/// elliptic key needs the others.
+/// Mesher knows the two with RSA and AES only; a certificate with an elliptic key needs the others.
 const SUITES: [(&str, CipherSuite); 6] = [
     ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
     ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
