@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::id::shown;
-use super::lenient::or_default;
+use super::lenient::{Object, or_default};
 
 /// A code of service-center; the first three digits are the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl fmt::Display for ErrorAnswer {
 /// Reads the body of an error answer; nothing if it is not one of service-center's.
 #[must_use]
 pub fn error_answer(body: &[u8]) -> Option<ErrorAnswer> {
-    serde_json::from_slice::<RawError>(body).ok().map(ErrorAnswer::from)
+    serde_json::from_slice(body).ok().map(|Object::<RawError>(error)| error.into())
 }
 
 /// As it is on the wire.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{ErrorAnswer, RawError};
 use super::id::{shown, usable_in_path};
-use super::lenient::{List, list, or_default};
+use super::lenient::{List, Object, list, or_default};
 use super::offer::{Offer, RawInstance};
 
 /// What a find answers. An index names the place in the question; it may be any number, and a service may be in no
@@ -72,19 +72,21 @@ pub fn find_answer(body: &[u8]) -> Result<FindAnswer, String> {
     if body.is_empty() {
         return Err("the answer is empty".into());
     }
-    let raw: RawAnswer =
+    let Object(raw): Object<RawAnswer> =
         serde_json::from_slice(body).map_err(|e| format!("the answer cannot be read: {e}"))?;
-    let lists = raw.services.ok_or("the answer lists no services")?;
+    let Object(lists) = raw.services.ok_or("the answer lists no services")?;
     let mut answer = FindAnswer { not_modified: lists.not_modified, ..FindAnswer::default() };
     for element in lists.updated {
         match element {
-            Ok(updated) => answer.updated.push(updated.into()),
+            Ok(Object(updated)) => answer.updated.push(updated.into()),
             Err(problem) => answer.unreadable.push(shown(&problem)),
         }
     }
     for element in lists.failed {
         match element {
-            Ok(RawFailed { indexes, error }) => answer.failed.push(Failed { indexes, error: error.into() }),
+            Ok(Object(RawFailed { indexes, error: Object(error) })) => {
+                answer.failed.push(Failed { indexes, error: error.into() })
+            }
             Err(problem) => answer.unreadable.push(shown(&problem)),
         }
     }
@@ -117,18 +119,18 @@ struct Key<'a> {
 
 #[derive(Deserialize)]
 struct RawAnswer {
-    services: Option<RawLists>,
+    services: Option<Object<RawLists>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawLists {
     #[serde(default, deserialize_with = "list")]
-    updated: List<RawUpdated>,
+    updated: List<Object<RawUpdated>>,
     #[serde(default, deserialize_with = "or_default")]
     not_modified: Vec<usize>,
     #[serde(default, deserialize_with = "list")]
-    failed: List<RawFailed>,
+    failed: List<Object<RawFailed>>,
 }
 
 #[derive(Deserialize)]
@@ -137,14 +139,14 @@ struct RawUpdated {
     #[serde(default, rename = "rev", deserialize_with = "or_default")]
     revision: String,
     #[serde(default, deserialize_with = "list")]
-    instances: List<RawInstance>,
+    instances: List<Object<RawInstance>>,
 }
 
 #[derive(Deserialize)]
 struct RawFailed {
     #[serde(default, deserialize_with = "or_default")]
     indexes: Vec<usize>,
-    error: RawError,
+    error: Object<RawError>,
 }
 
 impl From<RawUpdated> for Updated {
@@ -152,7 +154,7 @@ impl From<RawUpdated> for Updated {
         let revision = usable_in_path(&raw.revision).then(|| raw.revision.into());
         let mut updated = Self { index: raw.index, revision, offers: Vec::new(), unreadable: Vec::new() };
         for instance in raw.instances {
-            match instance.and_then(Offer::try_from) {
+            match instance.and_then(|Object(raw)| raw.try_into()) {
                 Ok(offer) => updated.offers.push(offer),
                 Err(problem) => updated.unreadable.push(shown(&problem)),
             }
@@ -216,6 +218,9 @@ mod tests {
     fn what_is_no_answer_to_a_find_is_an_error() {
         assert_eq!(find_answer(b"").unwrap_err(), "the answer is empty");
         assert!(find_answer(b"<html>").unwrap_err().contains("cannot be read"));
+        for body in ["[[]]", "[]", r#"{"services":[]}"#, r#"{"services":[[],[],[]]}"#] {
+            assert!(find_answer(body.as_bytes()).unwrap_err().contains("expected an object"), "{body}");
+        }
         for body in ["{}", r#"{"services":null}"#, r#"{"instances":[]}"#] {
             assert!(find_answer(body.as_bytes()).unwrap_err().contains("lists no services"), "{body}");
         }

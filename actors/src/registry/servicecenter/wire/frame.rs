@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::id::shown;
-use super::lenient::or_default;
+use super::lenient::{Object, or_default};
 use super::offer::{Offer, RawInstance, checked_id};
 
 /// One change.
@@ -49,10 +49,12 @@ pub fn watch_frame(bytes: &[u8]) -> Result<Frame, FrameError> {
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(FrameError::Refusal(shown(&String::from_utf8_lossy(bytes))));
     }
-    let raw: RawFrame = serde_json::from_slice(bytes).map_err(|e| FrameError::Unreadable(e.to_string()))?;
-    let change =
-        change(&raw.action, raw.instance).map_err(|problem| FrameError::Unreadable(shown(&problem)))?;
-    Ok(Frame { app: raw.key.app_id, service: raw.key.service_name, change })
+    let Object(raw): Object<RawFrame> =
+        serde_json::from_slice(bytes).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let Object(key) = raw.key;
+    let change = change(&raw.action, raw.instance.map(|Object(instance)| instance))
+        .map_err(|problem| FrameError::Unreadable(shown(&problem)))?;
+    Ok(Frame { app: key.app_id, service: key.service_name, change })
 }
 
 fn change(action: &str, instance: Option<RawInstance>) -> Result<Change, String> {
@@ -68,9 +70,9 @@ fn change(action: &str, instance: Option<RawInstance>) -> Result<Change, String>
 #[derive(Deserialize)]
 struct RawFrame {
     action: String,
-    key: RawKey,
+    key: Object<RawKey>,
     #[serde(default)]
-    instance: Option<RawInstance>,
+    instance: Option<Object<RawInstance>>,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::id::usable_in_path;
-use super::lenient::{List, list, or_default, texts};
+use super::lenient::{List, Object, list, or_default, texts};
 use crate::registry::instance::{Instance, Status, Zone};
 
 /// Most endpoints kept of one instance: a service has a handful of protocols.
@@ -56,7 +56,7 @@ pub(super) struct RawInstance {
     #[serde(default, deserialize_with = "texts")]
     properties: BTreeMap<String, String>,
     #[serde(default)]
-    data_center_info: Option<RawZone>,
+    data_center_info: Option<Object<RawZone>>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +81,7 @@ impl TryFrom<RawInstance> for Offer {
             status,
             endpoints: raw.endpoints.into_iter().flatten().take(ENDPOINTS_MAX).collect(),
             properties: raw.properties,
-            zone: raw.data_center_info.and_then(zone),
+            zone: raw.data_center_info.and_then(|Object(raw)| zone(raw)),
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::usable_in_path;
+use super::lenient::Object;
 use crate::registry::instance::{Registration, Status};
 
 /// Longest alias service-center takes.
@@ -104,7 +105,8 @@ fn read(body: &[u8]) -> Result<Ids, String> {
     if body.is_empty() {
         return Err("the answer is empty".into());
     }
-    serde_json::from_slice(body).map_err(|e| format!("the answer cannot be read: {e}"))
+    let Object(ids) = serde_json::from_slice(body).map_err(|e| format!("the answer cannot be read: {e}"))?;
+    Ok(ids)
 }
 
 fn checked(field: &str, id: Option<String>) -> Result<Arc<str>, String> {
