@@ -11,6 +11,7 @@
 pub mod endpoint;
 pub mod file;
 pub mod instance;
+mod object;
 pub mod servicecenter;
 pub mod unlisted;
 pub mod watcher;

@@ -11,6 +11,7 @@ use super::caret::{Fault, lines};
 use crate::config::yaml;
 use crate::registry::endpoint;
 use crate::registry::instance::{Instance, Status, Zone};
+use crate::registry::object::Object;
 
 /// Instances in a file: those of a thousand services are more than anybody writes by hand, and they are all kept.
 const INSTANCES_MAX: usize = 10_000;
@@ -39,7 +40,7 @@ pub(super) struct Defaults {
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default, deserialize_with = "unique")]
-    services: Option<BTreeMap<String, Option<Vec<Entry>>>>,
+    services: Option<BTreeMap<String, Option<Vec<Object<Entry>>>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -54,7 +55,7 @@ struct Entry {
     endpoints: Vec<String>,
     #[serde(default, deserialize_with = "unique")]
     properties: Option<BTreeMap<String, String>>,
-    zone: Option<ZoneWords>,
+    zone: Option<Object<ZoneWords>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -105,7 +106,8 @@ pub(super) fn parse(text: &str, defaults: &Defaults) -> Result<Registry, Fault> 
     let document = if is_empty(text) {
         Document { services: None }
     } else {
-        serde_yaml::from_str(text).map_err(|error| explain(&error))?
+        let Object(document) = serde_yaml::from_str(text).map_err(|error| explain(&error))?;
+        document
     };
     let mut registry = Registry::default();
     let mut count = 0_usize;
@@ -115,11 +117,13 @@ pub(super) fn parse(text: &str, defaults: &Defaults) -> Result<Registry, Fault> 
         if count > INSTANCES_MAX {
             return Err(Fault { message: format!("more than {INSTANCES_MAX} instances"), place: None });
         }
-        for address in entries.iter().flat_map(|entry| &entry.endpoints) {
+        for address in entries.iter().flat_map(|Object(entry)| &entry.endpoints) {
             registry.complain(text, address);
         }
-        let instances =
-            entries.into_iter().enumerate().map(|(n, entry)| Arc::new(entry.instance(&name, n, defaults)));
+        let instances = entries
+            .into_iter()
+            .enumerate()
+            .map(|(n, Object(entry))| Arc::new(entry.instance(&name, n, defaults)));
         registry.services.insert(name.as_str().into(), instances.collect());
     }
     Ok(registry)
@@ -212,7 +216,7 @@ impl Entry {
             status: self.status.into(),
             endpoints: self.endpoints,
             properties: self.properties.unwrap_or_default(),
-            zone: self.zone.map(|zone| Zone { region: zone.region.into(), zone: zone.zone.into() }),
+            zone: self.zone.map(|Object(zone)| Zone { region: zone.region.into(), zone: zone.zone.into() }),
         }
     }
 }
@@ -284,6 +288,14 @@ mod tests {
             assert_eq!(parse(text), Ok(Registry::default()), "{text:?}");
         }
         assert_eq!(parse("services:\n  orders:\n").unwrap().services["orders"].len(), 0);
+    }
+
+    #[test]
+    fn a_list_where_names_and_values_belong_is_a_mistake_and_no_empty_registry() {
+        for text in ["[]", "- services:\n    orders: []\n", "services:\n  orders:\n    - [\"0.0.1\"]\n"] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains("expected a map of names to values"), "{text:?}: {error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::id::shown;
-use super::lenient::{Object, or_default};
+use super::lenient::or_default;
+use crate::registry::object::Object;
 
 /// A code of service-center; the first three digits are the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{ErrorAnswer, RawError};
 use super::id::{shown, usable_in_path};
-use super::lenient::{List, Object, list, or_default};
+use super::lenient::{List, list, or_default};
 use super::offer::{Offer, RawInstance};
+use crate::registry::object::Object;
 
 /// What a find answers. An index names the place in the question; it may be any number, and a service may be in no
 /// list at all.
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(find_answer(b"").unwrap_err(), "the answer is empty");
         assert!(find_answer(b"<html>").unwrap_err().contains("cannot be read"));
         for body in ["[[]]", "[]", r#"{"services":[]}"#, r#"{"services":[[],[],[]]}"#] {
-            assert!(find_answer(body.as_bytes()).unwrap_err().contains("expected an object"), "{body}");
+            assert!(find_answer(body.as_bytes()).unwrap_err().contains("expected a map"), "{body}");
         }
         for body in ["{}", r#"{"services":null}"#, r#"{"instances":[]}"#] {
             assert!(find_answer(body.as_bytes()).unwrap_err().contains("lists no services"), "{body}");

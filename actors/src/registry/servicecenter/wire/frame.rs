@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::id::shown;
-use super::lenient::{Object, or_default};
+use super::lenient::or_default;
 use super::offer::{Offer, RawInstance, checked_id};
+use crate::registry::object::Object;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::id::usable_in_path;
-use super::lenient::{List, Object, list, or_default, texts};
+use super::lenient::{List, list, or_default, texts};
 use crate::registry::instance::{Instance, Status, Zone};
+use crate::registry::object::Object;
 
 /// Most endpoints kept of one instance: a service has a handful of protocols.
 const ENDPOINTS_MAX: usize = 64;

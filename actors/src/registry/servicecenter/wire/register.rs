@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::usable_in_path;
-use super::lenient::Object;
 use crate::registry::instance::{Registration, Status};
+use crate::registry::object::Object;
 
 /// Longest alias service-center takes.
 const ALIAS_LENGTH_MAX: usize = 128;
