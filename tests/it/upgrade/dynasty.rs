@@ -42,14 +42,19 @@ impl Dynasty {
     #[track_caller]
     pub(super) fn succeed(&mut self) {
         self.signal(Signal::USR2);
-        let started = self.heirs.len() + 2;
-        let pid = wait_for("the new process to serve", PATIENCE, || {
+        wait_for("the new process to serve", PATIENCE, || {
             let output = self.founder.output();
             assert!(!output.contains("upgrade failed"), "{output}");
-            let line = output.lines().filter(|line| line.contains("mesher runs")).nth(started - 1)?;
-            Some(field(line, "pid="))
+            self.crown_next()
         });
-        self.heirs.push(pid);
+    }
+
+    /// From now on the process reigns that began to serve after the present one; nothing if there is none.
+    pub(super) fn crown_next(&mut self) -> Option<()> {
+        let output = self.founder.output();
+        let line = output.lines().filter(|line| line.contains("mesher runs")).nth(self.heirs.len() + 1)?;
+        self.heirs.push(field(line, "pid="));
+        Some(())
     }
 
     /// Waits until all but the reigning process have ended; their exit codes.

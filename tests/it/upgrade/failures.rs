@@ -33,10 +33,7 @@ fn a_broken_configuration_leaves_the_old_process_serving_and_says_why() {
     mesher.founder.wait_for_outputs("mesher runs", 2);
     mesher.founder.wait_for_output("upgraded; draining");
     assert_eq!(code(mesher.founder.wait(PATIENCE)), 0);
-    let output = mesher.founder.output();
-    mesher
-        .heirs
-        .push(field(output.lines().filter(|line| line.contains("mesher runs")).nth(1).unwrap(), "pid="));
+    mesher.crown_next().unwrap();
     assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
 }
 
@@ -68,9 +65,7 @@ fn a_program_that_does_not_start_leaves_the_old_process_serving_and_a_link_is_fo
     assert_eq!(code(mesher.founder.wait(PATIENCE)), 0);
     let output = mesher.founder.output();
     assert_eq!(output.matches("upgrade failed").count(), failed);
-    mesher
-        .heirs
-        .push(field(output.lines().filter(|line| line.contains("mesher runs")).nth(1).unwrap(), "pid="));
+    mesher.crown_next().unwrap();
     assert_eq!(mesher.founder.connect().get("orders", "/").status, 200);
 }
 

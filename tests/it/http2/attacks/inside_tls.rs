@@ -1,13 +1,13 @@
 //! Attacks inside TLS: what mesher may spend is the same, and decrypting counts.
 
-use super::super::super::support::wait::{PATIENCE, wait_until};
 use super::super::attacker::{Attacker, Flood, Said};
 use super::super::frame::{Frame, PAYLOAD_BYTES, error, flag, kind, long_request, setting};
 use super::super::hpack::Block;
-use super::super::siege::{LARGE, Siege};
+use super::super::siege::Siege;
 use super::blocks::{assert_refused, bomb};
 use super::resets::{give_up, open};
 use super::streams;
+use super::windows::assert_unread_answers_are_given_up;
 
 /// Frames of a flood.
 const FRAMES: u32 = 100_000;
@@ -86,17 +86,7 @@ fn pings_whose_answers_nobody_reads_end_the_connection() {
 #[test]
 fn answers_that_nobody_reads_are_not_kept_and_are_given_up_in_time() {
     let siege = Siege::inside_tls(|conf| conf.set("mesher.yaml", "mesher.timeout.streamIdleSeconds", 1));
-    let said = siege.attack(|_| {
-        let attacker = Attacker::connect(siege.door());
-        attacker.send(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]).bytes());
-        attacker.flood(streams(100).map(|stream| Frame::request(stream, &Block::get(LARGE)).bytes()));
-        wait_until("every answer to be given up", PATIENCE, || {
-            let said = attacker.said();
-            said.ended || said.resets.values().sum::<usize>() == 100
-        });
-        attacker.settle()
-    });
-    assert!(said.statuses.keys().all(|status| *status == 200), "{said:?}");
+    assert_unread_answers_are_given_up(&siege);
 }
 
 #[test]

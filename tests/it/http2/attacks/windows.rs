@@ -13,8 +13,14 @@ const ANSWERS: u32 = 16;
 #[test]
 fn answers_that_nobody_reads_are_not_kept_and_are_given_up_in_time() {
     let siege = Siege::with(|conf| conf.set("mesher.yaml", "mesher.timeout.streamIdleSeconds", 1));
-    let said = siege.attack(|address| {
-        let attacker = Attacker::connect(address);
+    assert_unread_answers_are_given_up(&siege);
+}
+
+/// A hundred large answers without a window for any of them.
+#[track_caller]
+pub(super) fn assert_unread_answers_are_given_up(siege: &Siege) {
+    let said = siege.attack(|_| {
+        let attacker = Attacker::connect(siege.door());
         attacker.send(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]).bytes());
         attacker.flood(streams(100).map(|stream| Frame::request(stream, &Block::get(LARGE)).bytes()));
         wait_until("every answer to be given up", PATIENCE, || {
