@@ -59,7 +59,7 @@ pub use shard::{now, panics, report_to, spawn, turns, yield_now};
 pub use stream::Stream;
 pub use sys::release_free_memory;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
-pub use timer::{Sleep, sleep};
+pub use timer::{Alarm, Sleep, sleep};
 pub use tls::{TlsError, fuzzing};
 
 #[cfg(test)]

@@ -33,6 +33,13 @@ pub struct Sleep {
     reactor: Rc<Reactor>,
 }
 
+/// Wakes a task once, at an exact moment: for what a [`Deadline`](super::Deadline) in it would notice a tick too late. Dropping it
+/// calls it off.
+#[must_use = "an alarm that is dropped wakes nobody"]
+pub struct Alarm {
+    _sleep: Sleep,
+}
+
 /// The armed timers of one shard, earliest first.
 #[derive(Default)]
 pub(super) struct Timers {
@@ -70,6 +77,20 @@ impl Drop for Sleep {
         if let Some(id) = self.id {
             self.reactor.timers().disarm((self.at, id));
         }
+    }
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// Wakes the task of `cx` at `at`: never early, late by about a millisecond on an idle shard. It does not, if that has passed.
+    ///
+    /// # Panics
+    /// Outside of a shard.
+    pub fn set(at: Instant, cx: &mut Context<'_>) -> Self {
+        let mut sleep = Sleep { at, id: None, reactor: shard::reactor() };
+        let _ = Pin::new(&mut sleep).poll(cx);
+        Self { _sleep: sleep }
     }
 }
 

@@ -20,12 +20,12 @@ use super::flow::{Code, Lost, Pump, Sink, Source};
 use super::grpc;
 use super::http2;
 use super::message;
-use super::relay::{Client, Failed, Passed, Patience, Relay, Upstream};
+use super::relay::{self, Client, Failed, Passed, Patience, Relay, Upstream};
 use super::route::{Crossing, retry};
 use super::text::{Form, TextOrigin, TextWriter, write_request};
 use crate::codec::{Framing, RequestKind, ResponseHead};
 use crate::handler::{Call, Fault, Peer, Reply};
-use crate::net::{self, Deadline};
+use crate::net::{self, Alarm, Deadline};
 use crate::upstream::Connection;
 
 /// What became of a request.
@@ -81,7 +81,11 @@ impl Attempts<'_> {
         // False once the present endpoint has had the request again.
         let mut may_ask_again = true;
         let target = self.call.target.clone();
+        let _alarm = self.set_alarm().await;
         let end = loop {
+            if self.patience.is_late() {
+                break End::Reply(relay::late());
+            }
             let Some(peer) = target.as_ref().zip(self.call.endpoint()).and_then(|(t, at)| t.peers.get(at))
             else {
                 break End::Reply(Reply::new(Failure::NoRoute, "the handler chain chose no endpoint"));
@@ -204,6 +208,12 @@ impl Attempts<'_> {
         (end, reusable)
     }
 
+    /// Wakes the request's task at the deadline of its call, which may be shorter than a tick of `deadline`.
+    async fn set_alarm(&self) -> Option<Alarm> {
+        let until = self.patience.until?;
+        Some(poll_fn(|cx| Poll::Ready(Alarm::set(until, cx))).await)
+    }
+
     /// Waits for what must come before the request can be sent.
     async fn in_time<C: Client, T>(
         &self,
@@ -219,6 +229,9 @@ impl Attempts<'_> {
                 let passed = Passed::default();
                 return Poll::Ready(Err(Setback::Over(End::ClientGone { passed })));
             }
+            if self.patience.is_late() {
+                return Poll::Ready(Err(Setback::Over(End::Reply(relay::late()))));
+            }
             self.deadline.poll_expired(cx).map(|()| {
                 let why = "no connection to the upstream was free in time";
                 Err(Setback::Over(End::Reply(Reply::new(Failure::UpstreamTimeout, why))))
@@ -228,13 +241,8 @@ impl Attempts<'_> {
     }
 
     fn arm(&self) {
-        let Patience { response, idle, until } = self.patience;
-        let limit = if response.is_zero() { idle } else { response };
-        let due = (!limit.is_zero()).then(|| net::now() + limit);
-        match due.into_iter().chain(until).min() {
-            Some(at) => self.deadline.arm(at),
-            None => self.deadline.disarm(),
-        }
+        let Patience { response, idle, .. } = self.patience;
+        relay::arm(self.deadline, if response.is_zero() { idle } else { response });
     }
 }
 

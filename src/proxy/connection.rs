@@ -366,7 +366,7 @@ impl Open {
     }
 
     /// True once the shard takes on nothing new; otherwise the task is woken when that changes.
-    fn is_closing(&self, cx: &TaskContext<'_>) -> bool {
+    pub(super) fn is_closing(&self, cx: &TaskContext<'_>) -> bool {
         self.seat.as_ref().is_some_and(|seat| self.ctx.drain.ends_idle(seat, cx))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::codec::grpc::{self, TimeoutText};
 
@@ -15,6 +15,11 @@ pub(super) static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Longest deadline that is kept: what is longer is as good as none.
 const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Whether a request with these fields is a call.
+pub(super) fn is_call(fields: &HeaderMap) -> bool {
+    fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()))
+}
 
 /// The outcome of a call, where these fields tell it.
 pub(super) fn status(fields: &HeaderMap) -> Option<u8> {

@@ -79,7 +79,10 @@ pub(super) fn judge(parts: &mut Parts, limits: &Limits, has_body: bool) -> Resul
         settle_host(parts)?;
     }
     if let Some(authority) = parts.uri.authority() {
-        Authority::parse(authority.as_str().as_bytes()).map_err(|why| refusal(400, why))?;
+        let authority = Authority::parse(authority.as_str().as_bytes()).map_err(|why| refusal(400, why))?;
+        if parts.method == Method::CONNECT && authority.port.is_none() {
+            return Err(refusal(400, "CONNECT without a port"));
+        }
     }
     if parts.method == Method::CONNECT {
         return Ok(traits);

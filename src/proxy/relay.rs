@@ -1,5 +1,6 @@
 //! One attempt of a request where at least one side speaks HTTP/2: the request on its way up and the response on its way
 //! down, both at once, and the time-outs of both. What each side speaks is behind [`Client`], [`Upstream`] and the bodies.
+//! A call's own deadline is looked at whenever the request is: an alarm sees to it that this happens in time.
 //! (Between two sides of text, `transfer` does the same without taking bodies out of their framing.)
 
 use std::net::SocketAddr;
@@ -46,8 +47,29 @@ pub(super) struct Patience {
     pub(super) response: Duration,
     /// Silence in the midst of bodies.
     pub(super) idle: Duration,
-    /// The client gives up then.
+    /// The client gives up then; its task is woken.
     pub(super) until: Option<Instant>,
+}
+
+impl Patience {
+    /// The client has given up.
+    pub(super) fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| net::now() >= until)
+    }
+}
+
+/// It passes after that time, zero being never.
+pub(super) fn arm(deadline: &Deadline, timeout: Duration) {
+    if timeout.is_zero() {
+        deadline.disarm();
+    } else {
+        deadline.arm(net::now() + timeout);
+    }
+}
+
+/// What is said to a call whose deadline has passed.
+pub(super) fn late() -> Reply {
+    Reply::new(Failure::UpstreamTimeout, "the call's deadline has passed (grpc-timeout)")
 }
 
 /// Why an attempt ended early.
@@ -161,14 +183,17 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
         }
         match self.poll_response(cx) {
             // The upstream keeps the same deadline: what ends then ends for that reason, whoever is first.
-            Poll::Ready(Err(Failed::Upstream(_))) if self.is_late() => {
-                return Poll::Ready(Err(self.expired()));
+            Poll::Ready(Err(Failed::Upstream(_))) if self.patience.is_late() => {
+                return Poll::Ready(Err(Failed::Reply(late())));
             }
             Poll::Ready(result) => return Poll::Ready(result),
             Poll::Pending => self.note_movement(),
         }
         if self.client.poll_gone(cx, !self.uploaded).is_ready() {
             return Poll::Ready(Err(Failed::ClientGone));
+        }
+        if self.patience.is_late() {
+            return Poll::Ready(Err(Failed::Reply(late())));
         }
         self.deadline.poll_expired(cx).map(|()| Err(self.expired()))
     }
@@ -241,24 +266,10 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
     }
 
     fn arm(&self, timeout: Duration) {
-        let due = (!timeout.is_zero()).then(|| net::now() + timeout);
-        match (due, self.patience.until) {
-            (Some(due), Some(until)) => self.deadline.arm(due.min(until)),
-            (Some(at), None) | (None, Some(at)) => self.deadline.arm(at),
-            (None, None) => self.deadline.disarm(),
-        }
-    }
-
-    /// The client has given up.
-    fn is_late(&self) -> bool {
-        self.patience.until.is_some_and(|until| net::now() >= until)
+        arm(self.deadline, timeout);
     }
 
     fn expired(&self) -> Failed {
-        if self.is_late() {
-            let why = "the call's deadline has passed (grpc-timeout)";
-            return Failed::Reply(Reply::new(Failure::UpstreamTimeout, why));
-        }
         if self.is_begun() && self.download.is_waiting_for_sink() {
             return Failed::ClientGone;
         }

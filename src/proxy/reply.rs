@@ -70,6 +70,16 @@ pub fn message(reply: &Reply, wanted: Wanted) -> (Response<()>, Bytes) {
     (head, if wanted.head { Bytes::new() } else { body.into() })
 }
 
+/// The status of a call of gRPC that is answered so. A head beyond a bound is malformed to HTTP and too much to gRPC.
+#[must_use]
+pub fn grpc_status(reply: &Reply) -> u8 {
+    let failure = match reply.status {
+        413 | 414 | 431 => Failure::Overloaded,
+        _ => reply.failure,
+    };
+    failure.face().grpc
+}
+
 /// The head, and nothing behind it, of a response to a call of gRPC ("Responses", `Trailers-Only`).
 #[must_use]
 pub fn trailers_only(reply: &Reply) -> Response<()> {
@@ -83,7 +93,7 @@ pub fn trailers_only(reply: &Reply) -> Response<()> {
 #[must_use]
 pub fn trailers(reply: &Reply) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(4);
-    fields.insert(&grpc::STATUS, u16::from(reply.failure.face().grpc).into());
+    fields.insert(&grpc::STATUS, u16::from(grpc_status(reply)).into());
     fields.insert(&grpc::MESSAGE, value(&codec::grpc::message(&reply.detail)));
     fields.insert(ERROR_HEADER, value(&Words::of(reply, false).cause));
     fields

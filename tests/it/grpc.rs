@@ -6,6 +6,7 @@
 mod calls; // what a client asks and what it gets
 mod cases; // which of it is played where
 mod client;
+mod deadlines; // as they stand on the wire
 mod ends; // time, cancellation, connections that end
 mod failures; // what mesher answers itself
 mod library; // grpcio and grpc-js

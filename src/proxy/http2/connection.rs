@@ -48,6 +48,8 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
         deadline,
         head_deadline: Deadline::new(),
         open,
+        asked: false,
+        hurried: false,
         leaving: false,
         cut: false,
     };
@@ -68,6 +70,10 @@ struct Connection<'s> {
     /// That of a header block that has begun: nothing else can come on the connection before it is whole.
     head_deadline: Deadline,
     open: Open,
+    /// A stream has come.
+    asked: bool,
+    /// None has, and there is little time left for one.
+    hurried: bool,
     /// A GOAWAY was sent: the connection ends with its last stream.
     leaving: bool,
     /// The client wastes our time or sends what is no frame: the connection ends now.
@@ -81,12 +87,16 @@ impl Connection<'_> {
             self.cut(Reason::ENHANCE_YOUR_CALM, "it resets too many requests");
         }
         if self.open.is_draining(cx) {
-            self.leave();
+            self.prepare_to_leave(cx);
         }
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     net::spawn(stream::serve(self.session.enter(), request, respond));
+                    let is_first = !std::mem::replace(&mut self.asked, true);
+                    if is_first && self.open.is_draining(cx) {
+                        self.leave();
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
@@ -157,6 +167,18 @@ impl Connection<'_> {
         }
     }
 
+    /// The shard is on its way out, or wants fewer connections. GOAWAY before the first stream would be taken for a connection
+    /// that cannot be used, and tried again and again: who has asked nothing yet hears of it with what it asks. Once
+    /// nothing new is taken on, that is waited for shortly only.
+    fn prepare_to_leave(&mut self, cx: &TaskContext<'_>) {
+        if self.asked {
+            self.leave();
+        } else if !self.hurried && self.open.is_closing(cx) {
+            self.hurried = true;
+            self.deadline.arm(net::now() + GOODBYE);
+        }
+    }
+
     /// Takes no more streams; those under way finish.
     fn leave(&mut self) {
         if !self.leaving && !self.cut {
@@ -175,7 +197,7 @@ impl Connection<'_> {
             self.deadline.arm(now + GOODBYE);
             return self.session.idle_since().is_some();
         }
-        if self.rearm(now) {
+        if self.hurried || self.rearm(now) {
             self.leave();
         }
         false

@@ -47,10 +47,10 @@ pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: S
     };
     let end = exchange.run(parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
     let started = exchange.started;
-    let (passed, status, failure) = exchange.conclude(end).await;
+    let Outcome { status, failure, grpc_status } = exchange.conclude(end).await;
     let series = account::finish(ctx, session.ingress.direction, &call, (status, failure), started);
-    if let Some(outcome) = passed.grpc_status {
-        series.record_grpc(outcome);
+    if let Some(grpc_status) = grpc_status {
+        series.record_grpc(grpc_status);
     }
 }
 
@@ -65,6 +65,15 @@ struct Exchange<'a> {
     started: Instant,
 }
 
+/// What is counted of a request.
+struct Outcome {
+    /// That of the response; 0 if none has begun.
+    status: u16,
+    failure: Option<Failure>,
+    /// Of a call of gRPC.
+    grpc_status: Option<u8>,
+}
+
 impl Exchange<'_> {
     async fn run(&mut self, mut parts: Parts, mut body: Inflow<Downstream>, call: &mut Call) -> End {
         // Many come only to be reset; nothing is done for those.
@@ -74,7 +83,10 @@ impl Exchange<'_> {
         let limits = &self.terms.settings().limits;
         match message::judge(&mut parts, limits, self.has_body) {
             Ok(traits) => self.traits = traits,
-            Err(reply) => return End::Reply(reply),
+            Err(reply) => {
+                self.traits.is_grpc = grpc::is_call(&parts.headers);
+                return End::Reply(reply);
+            }
         }
         self.client.set_dates(!self.traits.is_grpc);
         let ctx = &self.session.ctx;
@@ -125,36 +137,38 @@ impl Exchange<'_> {
     }
 
     /// Says to the client what has to be said. Returns what is counted.
-    async fn conclude(mut self, end: End) -> (Passed, u16, Option<Failure>) {
-        match end {
+    async fn conclude(mut self, end: End) -> Outcome {
+        let is_grpc = self.traits.is_grpc;
+        let (Passed { status, grpc_status }, failure) = match end {
             End::Delivered { passed, .. } => {
                 self.session.note_answered();
-                (passed, passed.status, None)
+                (passed, None)
             }
-            End::Stopped { mut passed, reply, code } => {
-                if self.traits.is_grpc && self.client.end_call(&reply).is_ok() {
-                    passed.grpc_status = Some(reply.failure.face().grpc);
-                } else {
+            End::Stopped { passed, reply, code } => {
+                if !is_grpc || self.client.end_call(&reply).is_err() {
                     self.client.cut(code);
                 }
-                (passed, passed.status, Some(reply.failure))
+                (passed, Some(reply.failure))
             }
             End::Cut { passed, failure, code } => {
                 self.client.cut(code);
-                (passed, passed.status, Some(failure))
+                (passed, Some(failure))
             }
             End::ClientGone { passed } => {
                 if !self.client.is_begun() {
                     self.session.note_reset(self.started);
                 }
-                (passed, passed.status, Some(Failure::ClientGone))
+                (passed, Some(Failure::ClientGone))
             }
             End::Reply(reply) => {
                 self.answer(&reply).await;
-                let grpc_status = self.traits.is_grpc.then(|| reply.failure.face().grpc);
-                (Passed { status: reply.status, grpc_status }, reply.status, Some(reply.failure))
+                let grpc_status = is_grpc.then(|| reply::grpc_status(&reply));
+                (Passed { status: reply.status, grpc_status }, Some(reply.failure))
             }
-        }
+        };
+        // A call that is cut or given up has no status of its own.
+        let given = failure.filter(|_| is_grpc).map(|failure| failure.face().grpc);
+        Outcome { status, failure, grpc_status: grpc_status.or(given) }
     }
 
     /// Answers here; what the client does not take in time is thrown away.

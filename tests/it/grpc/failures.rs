@@ -172,3 +172,44 @@ fn a_call_without_a_provider_is_served_once_there_is_one() {
         run(async { EchoClient::new(&way).unary(EchoRequest::default()).await }).is_ok()
     });
 }
+
+#[test]
+fn a_head_that_mesher_refuses_is_answered_by_a_status_too() {
+    let (script, _told) = wire::recording();
+    let many = (0..200).map(|n| (format!("x-{n}"), "v".to_owned())).collect::<Vec<_>>();
+    let refused = [
+        ("near", vec![("x-a".to_owned(), " spaced".to_owned())], 3),
+        ("near:99999", vec![], 3),
+        ("near", many, 8),
+    ];
+    wire::on_the_wire(script, |connection, _| {
+        let refused = refused.clone();
+        async move {
+            for (service, fields, status) in refused {
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+                let (head, ..) = wire::ask(connection.clone(), wire::call(service, &fields)).await;
+                assert_eq!(head.status(), 200, "{service}");
+                assert_eq!(head.headers()["content-type"], "application/grpc");
+                assert_eq!(head.headers()["grpc-status"], status.to_string(), "{:?}", head.headers());
+                assert!(!head.headers()["grpc-message"].is_empty());
+            }
+        }
+    });
+}
+
+#[test]
+fn calls_that_end_without_a_status_are_counted_by_the_one_that_the_client_gives_them() {
+    let server = EchoServer::start();
+    let mesh = Mesh::start(server.address());
+    run(async {
+        let client = EchoClient::new(&Way::plain(mesh.outgoing, FAR));
+        let request = EchoRequest { replies: 1, hold: true, ..EchoRequest::default() };
+        let mut replies = client.call("ServerStream", request).await.unwrap().into_inner();
+        assert!(replies.message().await.unwrap().is_some());
+    });
+    for sidecar in [&mesh.caller, &mesh.provider] {
+        wait_until("the cancelled call to be counted", PATIENCE, || {
+            sidecar.metric_of("mesher_grpc_calls_total", "grpc_status=\"1\"") == 1
+        });
+    }
+}

@@ -69,6 +69,51 @@ fn at_a_shutdown_clients_hear_goaway_and_their_streams_finish() {
 }
 
 #[test]
+fn who_connects_while_the_end_is_announced_is_served_before_it_hears_goaway() {
+    on_both_drivers(|driver| {
+        let origin = Origin::answering("hello");
+        let conf = caller_conf(driver, &[("orders", &[origin.address()])])
+            .set("mesher.yaml", "mesher.drain.graceSeconds", "15s")
+            .set("mesher.yaml", "mesher.drain.timeoutSeconds", "30s");
+        let mesher = Start::new(conf).ready();
+        mesher.terminate();
+        wait_until("the announcement", PATIENCE, || {
+            mesher.connect().get("orders", "http://orders/").header("connection") == Some("close")
+        });
+        local(async {
+            for _ in 0..3 {
+                let mut client = Client::connect(mesher.conf().outgoing).await;
+                let unasked = client.sender.current_max_send_streams();
+                // Libraries look at what comes with the SETTINGS before they ask anything.
+                in_time(async {
+                    while client.sender.current_max_send_streams() == unasked {
+                        tokio::task::yield_now().await
+                    }
+                })
+                .await;
+                assert_eq!(client.ask(get("http://orders/"), None).await.text(), "hello");
+                in_time(client.ended).await.unwrap().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn who_has_asked_nothing_by_the_end_hears_goaway() {
+    on_both_drivers(|driver| {
+        let conf = caller_conf(driver, &[]).set("mesher.yaml", "mesher.drain.graceSeconds", "0");
+        let mut mesher = Start::new(conf).ready();
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            poll_fn(|cx| client.sender.poll_ready(cx)).await.unwrap();
+            mesher.terminate();
+            in_time(client.ended).await.unwrap().unwrap();
+        });
+        assert_eq!(mesher.wait(PATIENCE).code(), Some(0));
+    });
+}
+
+#[test]
 fn a_client_that_resets_what_it_asks_for_is_told_to_calm_down_and_hits_no_service() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
@@ -97,6 +142,19 @@ fn a_client_that_resets_what_it_asks_for_is_told_to_calm_down_and_hits_no_servic
 }
 
 // --- tunnels
+
+#[test]
+fn a_tunnel_on_a_stream_needs_a_port_as_one_on_a_connection_does() {
+    on_both_drivers(|driver| {
+        let origin = Origin::answering("hello");
+        let mesher = caller(driver, &[("orders", &[origin.address()])]);
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            let answer = client.ask(Request::connect("orders").body(()).unwrap(), None).await;
+            assert_eq!((answer.head.status.as_u16(), answer.text()), (400, "CONNECT without a port\n"));
+        });
+    });
+}
 
 #[test]
 fn http2_inside_a_tunnel_is_the_services_whatever_its_authority_says() {
