@@ -83,6 +83,11 @@ impl Upstream for Callee<'_> {
         match ready!(Pin::new(answer).poll(cx)) {
             Ok(response) => {
                 let (head, stream) = response.into_parts();
+                if !(100..600).contains(&head.status.as_u16()) {
+                    // RFC 9110 section 15: there are none beyond, and a client of HTTP/1 is told none.
+                    let detail = format!("{} answers with status {}", self.lease.peer_addr(), head.status.as_u16());
+                    return Poll::Ready(Err(Lost::upstream(Failure::UpstreamProtocolError, detail)));
+                }
                 let end = stream.is_end_stream();
                 self.stage = Stage::Body(Inflow { stream, peer: self.lease });
                 Poll::Ready(Ok((Response::from_parts(head, ()), end)))

@@ -133,6 +133,28 @@ fn interim_answers_and_lengths_of_http2_come_back_as_text() {
     });
 }
 
+#[test]
+fn a_status_that_is_none_is_the_services_fault_whatever_the_client_speaks() {
+    on_both_drivers(|driver| {
+        let service = Service::start(|mut stream| {
+            Box::pin(async move {
+                let head = http::Response::builder().status(999).body(()).unwrap();
+                stream.respond.send_response(head, true).unwrap();
+            })
+        });
+        let mesher = calling(driver, &[("orders", grpc(service.address))]);
+        let answer = mesher.connect().get("orders", "http://orders/");
+        assert_eq!(answer.status, 502);
+        assert!(answer.header("x-mesher-error").unwrap().starts_with("UPE; "));
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            let answer = client.ask(get("http://orders/"), None).await;
+            assert_eq!(answer.head.status, 502);
+            assert!(answer.text().contains("status 999"), "{answer:?}");
+        });
+    });
+}
+
 // --- HTTP/2 on both sides
 
 #[test]
