@@ -99,7 +99,7 @@ impl Connection<'_> {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
+                    debug!(client = self.session.client(), %error, "an HTTP/2 connection has ended");
                     let is_calmed = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
                     if is_calmed && !self.cut {
                         self.note_calmed("it wastes streams, or frames within them");
@@ -154,11 +154,11 @@ impl Connection<'_> {
 
     /// Counts a client that is told to calm down, and tells of it, though not of each one in a flood.
     fn note_calmed(&self, why: &str) {
-        let Session { ctx, ingress, peer, .. } = &**self.session;
+        let Session { ctx, ingress, .. } = &**self.session;
         ctx.stats.downstream_http2_calmed.add(1);
         if let Some(untold) = ctx.calmed_told.tell(net::now()) {
             warn!(
-                client = ?peer,
+                client = self.session.client(),
                 listener = %ingress.address,
                 why,
                 untold,

@@ -71,6 +71,11 @@ impl Session {
         })
     }
 
+    /// Address of the client, for the log.
+    pub(super) fn client(&self) -> &str {
+        self.peer.to_str().unwrap_or_default()
+    }
+
     /// A stream begins. It counts from here on.
     pub(super) fn enter(self: &Rc<Self>) -> Place {
         self.open.set(self.open.get() + 1);

@@ -136,6 +136,7 @@ fn a_client_that_resets_what_it_asks_for_is_told_to_calm_down_and_hits_no_servic
             assert_eq!(reason(&error), Reason::ENHANCE_YOUR_CALM);
         });
         assert!(origin.requests() <= 300, "{} reached the service", origin.requests());
+        mesher.wait_for_output("it was told to calm down client=127.0.0.1 listener=127.0.0.1:");
         gate.open();
         assert_eq!(mesher.connect().get("orders", "http://orders/").status, 200, "others are served");
     });
