@@ -219,6 +219,7 @@ impl Exchange<'_> {
             hops_left: forward::hops_left(self.head),
             is_grpc: false,
             is_https,
+            until: None,
         };
         let crossing = Crossing { ctx: self.ctx, terms: self.terms, ingress: &self.down.ingress };
         route(crossing, wish, self.call).await

@@ -1,15 +1,18 @@
 //! Finds the target of a request: the chain, run as often as it takes.
 
 use std::cell::RefCell;
+use std::time::Instant;
 
 use mesher_actors::snapshot::stats::Direction;
 use mesher_actors::snapshot::{Failure, Protocol};
 
 use super::context::{Context, Ingress};
+use super::relay;
 use super::terms::Terms;
 use super::tunnel::Tunnel;
 use crate::handler::destination::{self, Destination};
 use crate::handler::{Call, Chain, Decision, Fault, Invocation, Reply};
+use crate::net;
 
 /// Where a request stands when it is routed.
 #[derive(Clone, Copy)]
@@ -37,6 +40,8 @@ pub(super) struct Wish<'a> {
     pub(super) is_grpc: bool,
     /// It was addressed as `https`.
     pub(super) is_https: bool,
+    /// The client gives up then.
+    pub(super) until: Option<Instant>,
 }
 
 /// Runs the chain of a request to its first forward. Returns the port that the caller named.
@@ -59,7 +64,7 @@ pub(super) async fn route(
             call.target = Some(local.target(wish.forwarded_port, listener, wish.is_grpc)?);
             call.tried.add(0);
             call.chosen = true;
-            decide(crossing, call, 0, "").await?;
+            decide(crossing, call, 0, ("", wish.until)).await?;
             Ok(None)
         }
         Direction::Outgoing => {
@@ -67,7 +72,7 @@ pub(super) async fn route(
                 Some(tunnel) => tunnel.destination(),
                 None => destination::outgoing(wish.authority, crossing.ingress.address)?,
             };
-            decide(crossing, call, 0, service).await?;
+            decide(crossing, call, 0, (service, wish.until)).await?;
             if wish.is_https {
                 check_scheme(call, service)?;
             }
@@ -90,16 +95,27 @@ fn check_scheme(call: &Call, service: &str) -> Result<(), Reply> {
     Err(Reply::with_status(Failure::NoRoute, 501, why))
 }
 
-/// Runs the chain from a link on, to a forward.
+/// Runs the chain from a link on, to a forward. A lookup of the service is waited for no longer than `until`.
 ///
 /// # Errors
 /// The reply to give instead.
-async fn decide(crossing: Crossing<'_>, call: &mut Call, from: usize, service: &str) -> Result<(), Reply> {
+async fn decide(
+    crossing: Crossing<'_>,
+    call: &mut Call,
+    from: usize,
+    (service, until): (&str, Option<Instant>),
+) -> Result<(), Reply> {
     let Crossing { ctx, terms, ingress } = crossing;
     let chain = terms.chain(ingress.direction);
     let mut from = from;
     while let Some(at) = step(ctx, chain, call, service, from)? {
-        ctx.lookups.wait(service, terms.settings().lookup_timeout).await?;
+        let timeout = terms.settings().lookup_timeout;
+        let left = until.map_or(timeout, |until| until.saturating_duration_since(net::now()).min(timeout));
+        let answered = ctx.lookups.wait(service, left).await;
+        if until.is_some_and(|until| net::now() >= until) {
+            return Err(relay::late());
+        }
+        answered?;
         from = at;
     }
     Ok(())
@@ -114,7 +130,7 @@ pub(super) async fn retry(crossing: Crossing<'_>, call: &mut Call, fault: Fault)
     let retry = chain.borrow_mut().on_fault(call, &fault);
     let Some(from) = retry else { return Err(Reply::new(fault.failure, fault.detail)) };
     // The target is in the call by now; the name is not asked for again.
-    decide(crossing, call, from, "").await
+    decide(crossing, call, from, ("", None)).await
 }
 
 /// Runs the chain once. `Some(link)` if the service must be looked up first.

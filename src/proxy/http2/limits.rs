@@ -41,7 +41,7 @@ const DATA_FRAME_BUDGET: usize = 4 << 20;
 const HEADER_LIST_BYTES_MIN: usize = 1024;
 
 /// A stream that is reset within this time of its request, and before anything was answered, is reset early. Deadlines of
-/// calls are longer; rapid reset is a matter of microseconds.
+/// most calls are longer; rapid reset is a matter of microseconds.
 pub(super) const EARLY: Duration = Duration::from_millis(100);
 /// Streams that a client may reset early at once. Each request that it lets be answered allows one again, so only who resets
 /// more than it takes, and that by the hundred, is told to calm down. More than are open at a time: all may be given up.

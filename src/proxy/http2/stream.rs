@@ -94,6 +94,7 @@ impl Exchange<'_> {
             return End::Reply(reply);
         }
         let crossing = Crossing { ctx, terms: self.terms, ingress: &self.session.ingress };
+        let until = if self.traits.is_grpc { grpc::deadline(&parts.headers, self.started) } else { None };
         let wish = Wish {
             tunnel: self.session.tunnel.as_ref(),
             authority: parts.uri.authority().map(|authority| authority.as_str().as_bytes()),
@@ -101,6 +102,7 @@ impl Exchange<'_> {
             hops_left: self.traits.hops_left,
             is_grpc: self.traits.is_grpc,
             is_https: false,
+            until,
         };
         let Some(routed) = unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await
         else {
@@ -129,7 +131,6 @@ impl Exchange<'_> {
             source_alone: &ctx.source_alone,
         };
         message::prepare(&mut parts, self.traits, &marks);
-        let until = if self.traits.is_grpc { grpc::deadline(&parts.headers, self.started) } else { None };
         let patience = attempts::patience(crossing, call, until);
         let attempts =
             Attempts { crossing, call, deadline: &self.deadline, patience, has_body: self.has_body };

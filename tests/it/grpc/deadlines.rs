@@ -8,7 +8,10 @@ use h2::Reason;
 use mesher::codec::grpc::parse_timeout;
 use tokio::sync::Mutex;
 
-use super::wire::{EMPTY_MESSAGE, ask, call, on_the_wire, patient, recording};
+use super::way::run;
+use super::wire::{EMPTY_MESSAGE, ask, call, connect, on_the_wire, patient, recording};
+use crate::support::fleet::Fleet;
+use crate::support::servicecenter::Fault;
 use crate::support::wait::PATIENCE;
 
 #[test]
@@ -101,5 +104,22 @@ fn a_deadline_that_has_passed_reaches_no_server() {
             let seen = told.lock().await.recv().await.unwrap();
             assert_eq!(seen.headers["x-turn"], "last", "{:?}", seen.headers);
         }
+    });
+}
+
+#[test]
+fn a_deadline_is_kept_while_the_registry_says_nothing_of_the_service() {
+    let fleet = Fleet::start();
+    let caller = fleet.caller();
+    for (method, path) in [("GET", "/instances"), ("POST", "/instances/action")] {
+        fleet.center.plan(method, path, Fault::Hang, usize::MAX);
+    }
+    run(async {
+        let connection = connect(caller.conf().outgoing).await;
+        let begun = Instant::now();
+        let (head, ..) = ask(connection, call("unheard", &[("grpc-timeout", "200m")])).await;
+        assert_eq!(head.headers()["grpc-status"], "4", "{:?}", head.headers());
+        // Who has set no deadline waits for five seconds.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     });
 }
