@@ -69,6 +69,45 @@ fn a_dropped_sleep_disturbs_nobody() {
 }
 
 #[test]
+fn an_alarm_wakes_the_task_that_has_set_it_at_its_moment() {
+    on_both(|driver| {
+        let mut late = on_shard(driver, async || {
+            let mut late = Vec::new();
+            for _ in 0..9 {
+                let at = Instant::now() + Duration::from_millis(7);
+                let mut alarm = None;
+                poll_fn(|cx| {
+                    alarm.get_or_insert_with(|| Alarm::set(at, cx));
+                    if now() < at { Poll::Pending } else { Poll::Ready(()) }
+                })
+                .await;
+                late.push(Instant::now().checked_duration_since(at).expect("never early"));
+            }
+            late
+        });
+        late.sort();
+        assert!(late[4] < Duration::from_millis(10), "{late:?}");
+    });
+}
+
+#[test]
+fn an_alarm_that_is_called_off_wakes_nobody() {
+    on_both(|driver| {
+        on_shard(driver, async || {
+            let mut sleep = Box::pin(sleep(Duration::from_millis(20)));
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                drop(Alarm::set(Instant::now() + Duration::from_millis(1), cx));
+                sleep.as_mut().poll(cx)
+            })
+            .await;
+            assert_eq!(polls, 2);
+        });
+    });
+}
+
+#[test]
 fn a_deadline_is_never_early_and_at_most_two_ticks_late() {
     on_both(|driver| {
         let late = on_shard(driver, async || {

@@ -85,7 +85,8 @@ impl Upstream for Callee<'_> {
                 let (head, stream) = response.into_parts();
                 if !(100..600).contains(&head.status.as_u16()) {
                     // RFC 9110 section 15: there are none beyond, and a client of HTTP/1 is told none.
-                    let detail = format!("{} answers with status {}", self.lease.peer_addr(), head.status.as_u16());
+                    let detail =
+                        format!("{} answers with status {}", self.lease.peer_addr(), head.status.as_u16());
                     return Poll::Ready(Err(Lost::upstream(Failure::UpstreamProtocolError, detail)));
                 }
                 let end = stream.is_end_stream();

@@ -23,14 +23,17 @@ pub(super) const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// Type of the frame SETTINGS (RFC 9113 section 6.5).
 const SETTINGS: u8 = 4;
 
-pub(super) type Script = Arc<dyn Fn(Request<RecvStream>, SendResponse<Bytes>) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(super) type Script =
+    Arc<dyn Fn(Request<RecvStream>, SendResponse<Bytes>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Sidecars before a server that does what a script says, and a connection to the first of them for each service.
 ///
 /// `play` is given the connection; it runs once through one sidecar and once through two.
 #[track_caller]
-pub(super) fn on_the_wire<Fut>(script: Script, play: impl Fn(h2::client::SendRequest<Bytes>, &'static str) -> Fut)
-where
+pub(super) fn on_the_wire<Fut>(
+    script: Script,
+    play: impl Fn(h2::client::SendRequest<Bytes>, &'static str) -> Fut,
+) where
     Fut: Future<Output = ()>,
 {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("cannot listen");
