@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 
 use super::writer::{Form, TextWriter};
 use crate::codec::{Framing, Version, reason, write};
@@ -85,8 +85,9 @@ impl Client for TextClient<'_> {
         self.writer.set_form(if framing == Framing::Chunked { Form::Chunked } else { Form::Plain });
         let out = self.writer.out();
         start(out, &head);
-        // A message without a body keeps the length it tells (HEAD, 304).
-        fields(out, head.headers(), |name| name != header::CONTENT_LENGTH || framing == Framing::None);
+        // A message without a body keeps the length it tells (HEAD, 304), but for 204 (RFC 9110 section 8.6).
+        let tells_length = framing == Framing::None && head.status() != StatusCode::NO_CONTENT;
+        fields(out, head.headers(), |name| name != header::CONTENT_LENGTH || tells_length);
         if !head.headers().contains_key(header::DATE) {
             write::header(out, b"Date", &self.down.ctx.dates.now());
         }

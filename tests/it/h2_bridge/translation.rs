@@ -134,6 +134,25 @@ fn interim_answers_and_lengths_of_http2_come_back_as_text() {
 }
 
 #[test]
+fn an_answer_without_content_tells_no_length_as_text() {
+    on_both_drivers(|driver| {
+        let service = Service::start(|mut stream| {
+            Box::pin(async move {
+                let status = stream.head.uri.path().trim_start_matches('/').parse::<u16>().unwrap();
+                let head = http::Response::builder().status(status).header("content-length", "0");
+                stream.respond.send_response(head.body(()).unwrap(), true).unwrap();
+            })
+        });
+        let mesher = calling(driver, &[("orders", grpc(service.address))]);
+        let length = |path: &str| {
+            let answer = mesher.connect().get("orders", &format!("http://orders{path}"));
+            answer.header("content-length").map(str::to_owned)
+        };
+        assert_eq!((length("/204"), length("/304").as_deref()), (None, Some("0")));
+    });
+}
+
+#[test]
 fn a_status_that_is_none_is_the_services_fault_whatever_the_client_speaks() {
     on_both_drivers(|driver| {
         let service = Service::start(|mut stream| {
