@@ -40,9 +40,12 @@ const DATA_FRAME_BUDGET: usize = 4 << 20;
 /// Least header list that is told to a client; what is smaller fits no real request.
 const HEADER_LIST_BYTES_MIN: usize = 1024;
 
-/// A stream that is reset within this time of its request, and before anything was answered, is reset early. Deadlines of
-/// most calls are longer; rapid reset is a matter of microseconds.
-pub(super) const EARLY: Duration = Duration::from_millis(100);
+/// A stream that is reset within this time of its request, and before anything was answered, is reset early. Rapid reset is
+/// a matter of microseconds.
+const EARLY: Duration = Duration::from_millis(100);
+/// The same for a call that has told its deadline, which may be shorter: half of that, since its client gives it up then,
+/// but no less than this. A stream that lives for so long has had its share of [`STREAMS_MAX`].
+const EARLY_MIN: Duration = Duration::from_millis(5);
 /// Streams that a client may reset early at once. Each request that it lets be answered allows one again, so only who resets
 /// more than it takes, and that by the hundred, is told to calm down. More than are open at a time: all may be given up.
 pub(super) const EARLY_RESETS_MAX: u32 = 2 * STREAMS_MAX;
@@ -52,6 +55,11 @@ pub(super) const EARLY_RESETS_A_SECOND: u32 = 20;
 /// How long a client may take to acknowledge that its connection ends, or to make room for the reason if it ends at once. As
 /// long a connection without streams is waited for when the shard closes: who connected a moment ago is about to send.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Whether a stream that has lived for so long, of a call with such a deadline, was reset early.
+pub(super) fn is_early(lived: Duration, deadline: Option<Duration>) -> bool {
+    lived < deadline.map_or(EARLY, |deadline| (deadline / 2).clamp(EARLY_MIN, EARLY))
+}
 
 /// The bounds as the `h2` crate wants them.
 pub(super) fn builder(limits: &Limits) -> h2::server::Builder {
@@ -71,4 +79,20 @@ pub(super) fn builder(limits: &Limits) -> h2::server::Builder {
         .reset_stream_duration(RESET_STREAM_DURATION)
         .data_frame_budget(DATA_FRAME_BUDGET);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_given_up_at_its_deadline_is_not_reset_early_but_one_given_up_at_once_is() {
+        let ms = Duration::from_millis;
+        for deadline in [ms(6), ms(20), ms(150), ms(60_000)] {
+            assert!(!is_early(deadline, Some(deadline)), "{deadline:?}");
+            assert!(is_early(ms(1), Some(deadline)), "{deadline:?}");
+        }
+        assert!(is_early(ms(1), Some(Duration::ZERO)) && is_early(ms(99), None));
+        assert!(!is_early(ms(100), None) && !is_early(ms(100), Some(Duration::MAX)));
+    }
 }

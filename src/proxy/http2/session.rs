@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use super::limits::{EARLY, EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX};
+use super::limits::{EARLY_RESETS_A_SECOND, EARLY_RESETS_MAX, is_early};
 use super::watched::Watch;
 use crate::net;
 use crate::proxy::context::{Context, Ingress};
@@ -95,10 +95,11 @@ impl Session {
     }
 
     /// The client has reset a stream before anything was answered. Too many of them, soon after their requests, end the
-    /// connection.
-    pub(super) fn note_reset(&self, begun: Instant) {
+    /// connection. `until` is the deadline of the call, if it has one.
+    pub(super) fn note_reset(&self, begun: Instant, until: Option<Instant>) {
         let now = net::now();
-        if now.saturating_duration_since(begun) >= EARLY {
+        let deadline = until.map(|until| until.saturating_duration_since(begun));
+        if !is_early(now.saturating_duration_since(begun), deadline) {
             return;
         }
         let mut resets = self.resets.get();

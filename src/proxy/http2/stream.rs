@@ -44,6 +44,7 @@ pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: S
         client: Responder::new(respond, session.clone()),
         deadline: Deadline::new(),
         started: net::now(),
+        until: None,
     };
     let end = exchange.run(parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
     let started = exchange.started;
@@ -63,6 +64,8 @@ struct Exchange<'a> {
     client: Responder,
     deadline: Deadline,
     started: Instant,
+    /// The deadline of the call, if it has one.
+    until: Option<Instant>,
 }
 
 /// What is counted of a request.
@@ -94,7 +97,9 @@ impl Exchange<'_> {
             return End::Reply(reply);
         }
         let crossing = Crossing { ctx, terms: self.terms, ingress: &self.session.ingress };
-        let until = if self.traits.is_grpc { grpc::deadline(&parts.headers, self.started) } else { None };
+        if self.traits.is_grpc {
+            self.until = grpc::deadline(&parts.headers, self.started);
+        }
         let wish = Wish {
             tunnel: self.session.tunnel.as_ref(),
             authority: parts.uri.authority().map(|authority| authority.as_str().as_bytes()),
@@ -102,7 +107,7 @@ impl Exchange<'_> {
             hops_left: self.traits.hops_left,
             is_grpc: self.traits.is_grpc,
             is_https: false,
-            until,
+            until: self.until,
         };
         let Some(routed) = unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await
         else {
@@ -131,7 +136,7 @@ impl Exchange<'_> {
             source_alone: &ctx.source_alone,
         };
         message::prepare(&mut parts, self.traits, &marks);
-        let patience = attempts::patience(crossing, call, until);
+        let patience = attempts::patience(crossing, call, self.until);
         let attempts =
             Attempts { crossing, call, deadline: &self.deadline, patience, has_body: self.has_body };
         attempts.run(parts, &mut body, &mut self.client).await
@@ -157,7 +162,7 @@ impl Exchange<'_> {
             }
             End::ClientGone { passed } => {
                 if !self.client.is_begun() {
-                    self.session.note_reset(self.started);
+                    self.session.note_reset(self.started, self.until);
                 }
                 (passed, Some(Failure::ClientGone))
             }
