@@ -92,10 +92,17 @@ impl Connection<'_> {
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    net::spawn(stream::serve(self.session.enter(), request, respond));
+                    let place = self.session.enter();
+                    net::spawn_with(|| stream::serve(place, request, respond));
+                    let was_last = self.session.watch.was_last();
                     let is_first = !std::mem::replace(&mut self.asked, true);
                     if is_first && self.open.is_draining(cx) {
                         self.leave();
+                        continue;
+                    }
+                    // The crate has looked at all that has come: asking it again costs as much as that.
+                    if !was_last {
+                        continue;
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -107,19 +114,18 @@ impl Connection<'_> {
                     return Poll::Ready(error.is_io());
                 }
                 Poll::Ready(None) => return Poll::Ready(!self.cut),
-                Poll::Pending => {
-                    if let Some((reason, why)) = self.fault(cx)
-                        && self.cut(reason, why)
-                    {
-                        continue;
-                    }
-                    if self.deadline.poll_expired(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    if self.is_over(net::now()) {
-                        return Poll::Ready(true);
-                    }
-                }
+                Poll::Pending => self.session.watch.note_none(),
+            }
+            if let Some((reason, why)) = self.fault(cx)
+                && self.cut(reason, why)
+            {
+                continue;
+            }
+            if self.deadline.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.is_over(net::now()) {
+                return Poll::Ready(true);
             }
         }
     }
