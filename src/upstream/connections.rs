@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use mesher_actors::snapshot::stats::ShardStats;
 use mesher_actors::snapshot::{Protocol, TlsClient};
+use tracing::warn;
 
 use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
 use crate::handler::{Peer, PoolId};
-use crate::net::{self, Stream, TlsError};
+use crate::net::{self, Seldom, Stream, TlsError};
 
 /// How often idle connections are looked through. A connection that its peer closed stays in the table of open
 /// files until then.
@@ -106,6 +107,8 @@ pub struct Upstreams {
     sweeping: Cell<bool>,
     http2: Endpoints,
     stats: Arc<ShardStats>,
+    /// Failed TLS handshakes that the log tells of.
+    tls_failures_told: Seldom,
 }
 
 impl Upstreams {
@@ -118,6 +121,7 @@ impl Upstreams {
             sweeping: Cell::new(false),
             http2: Endpoints::new(settings.http2.clone(), stats.clone()),
             stats,
+            tls_failures_told: Seldom::default(),
         })
     }
 
@@ -217,11 +221,22 @@ impl Upstreams {
             self.stats
                 .handshakes_upstream
                 .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
-            secured?;
+            if let Err(error) = secured {
+                self.tell_failed(address, &error);
+                return Err(error.in_handshake());
+            }
         }
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
         Ok(Connection { stream, stats: self.stats.clone(), reused: false })
+    }
+
+    /// Tells of an instance that another may have stood in for, so that no client saw it; though not of each one in a flood.
+    fn tell_failed(&self, address: SocketAddr, error: &TlsError) {
+        if let Some(untold) = self.tls_failures_told.tell(net::now()) {
+            let reason = error.failure().label();
+            warn!(peer = %address, reason, why = %error, untold, "a TLS handshake with an instance failed");
+        }
     }
 }
 

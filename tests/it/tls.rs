@@ -160,6 +160,29 @@ fn who_cannot_prove_it_is_not_talked_to_and_never_in_the_clear() {
 }
 
 #[test]
+fn an_instance_that_cannot_prove_it_is_passed_over_and_the_log_says_which_and_why() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let good = presenting(driver, &origin, &authority.issue("provider"));
+        let bad = presenting(driver, &origin, &Authority::new().issue("provider"));
+        let instances = [bad.conf().incoming, good.conf().incoming];
+        let conf = caller_conf(driver, &[("provider", &instances)]).verifies(CLIENT, &authority.pem);
+        let caller = Start::new(conf).ready();
+        let mut client = caller.connect();
+        for _ in 0..6 {
+            assert_eq!(client.get("provider", "/").text(), "ok");
+        }
+        assert!(handshakes(&caller, "upstream", "bad_certificate") >= 2);
+        let failed = "a TLS handshake with an instance failed";
+        caller.wait_for_output(failed);
+        let output = caller.output();
+        let told = output.lines().find(|line| line.contains(failed)).unwrap();
+        let peer = format!("peer={}", instances[0]);
+        assert!(told.contains(&peer) && told.contains("not from an issuer in caFile"), "{told}");
+    });
+}
+
+#[test]
 fn callers_without_a_certificate_of_ours_reach_nothing() {
     on_both_drivers(|driver| {
         let (authority, other, origin) = (Authority::new(), Authority::new(), Origin::answering("ok"));
