@@ -107,6 +107,9 @@ fn incompatible(why: &PeerIncompatible, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
             f.write_str("the peer cannot verify signatures by the kind of key that the certificate has")
         }
+        PeerIncompatible::NoKxGroupsInCommon => f.write_str(
+            "the peer agrees on keys by none of the groups that are spoken here; X25519, P-256 and P-384 are",
+        ),
         why => write!(f, "the peer has nothing in common with what is allowed here ({why:?})"),
     }
 }
