@@ -12,6 +12,7 @@ use mesher_actors::snapshot::{Endpoint, Protocol, Service};
 
 use super::dates::Dates;
 use super::drain::Drain;
+use super::handshakes::Handshakes;
 use super::lookup::Lookups;
 use super::policies::Policies;
 use super::recycle::Recycle;
@@ -78,6 +79,8 @@ pub struct Context {
     pub dates: Dates,
     /// State of the random numbers.
     pub random: Random,
+    /// TLS handshakes with clients.
+    pub handshakes: Handshakes,
     /// Failed TLS handshakes that the log tells of.
     pub tls_failures_told: Seldom,
     /// Clients told to calm down that the log tells of.

@@ -22,6 +22,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grpc;
+mod handshakes;
 mod http2;
 mod local;
 mod lookup;
