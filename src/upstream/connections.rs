@@ -223,7 +223,7 @@ impl Upstreams {
                 .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
             if let Err(error) = secured {
                 self.tell_failed(address, &error);
-                return Err(error.in_handshake());
+                return Err(error.into());
             }
         }
         self.stats.upstream_connects.add(1);

@@ -292,6 +292,8 @@ fn tls_where_it_is_not_configured_is_closed_and_the_log_says_how_to_turn_it_on()
             1,
             "not once each"
         );
+        let caller = calling(driver, mesher.conf().incoming, |conf| conf.verifies(CLIENT, &authority.pem));
+        is_refused(&caller.connect().get("provider", "/"), "UF", "in the middle of the handshake");
     });
 }
 

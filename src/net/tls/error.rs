@@ -12,8 +12,10 @@ use rustls::{Error, InvalidMessage};
 pub enum TlsError {
     /// The handshake was not complete in time.
     TimedOut,
-    /// The connection ended without `close_notify`, or in the middle of the handshake.
+    /// The connection ended without `close_notify`.
     Truncated,
+    /// The connection ended in the middle of the handshake, and what the socket has to say of it.
+    Unfinished(Option<io::Error>),
     /// The socket failed.
     Io(io::Error),
     /// What the peer sent, or what it is, is not accepted; or it does not accept us.
@@ -21,12 +23,21 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// What the end of a connection is before there is a session.
+    pub(super) fn in_handshake(self) -> Self {
+        match self {
+            Self::Truncated => Self::Unfinished(None),
+            Self::Io(error) => Self::Unfinished(Some(error)),
+            other => other,
+        }
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn failure(&self) -> TlsFailure {
         match self {
             Self::TimedOut => TlsFailure::TimedOut,
-            Self::Truncated | Self::Io(_) => TlsFailure::Closed,
+            Self::Truncated | Self::Unfinished(_) | Self::Io(_) => TlsFailure::Closed,
             Self::Protocol(error) => match error {
                 Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFailure::NotTls,
                 Error::NoCertificatesPresented => TlsFailure::NoCertificate,
@@ -39,25 +50,19 @@ impl TlsError {
     }
 }
 
-impl TlsError {
-    /// As an error of the system that speaks of TLS even where it was the socket that failed: whoever reads it sees that there
-    /// was a connection, and what was made of it.
-    #[must_use]
-    pub fn in_handshake(self) -> io::Error {
-        match self {
-            Self::Io(error) => io::Error::new(error.kind(), Self::Io(error)),
-            other => other.into(),
-        }
-    }
-}
-
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TLS: ")?;
         match self {
             Self::TimedOut => f.write_str("the handshake was not complete in time"),
             Self::Truncated => f.write_str("the peer ended the connection without ending TLS"),
-            Self::Io(error) => write!(f, "the connection broke: {error}"),
+            Self::Unfinished(None) => {
+                f.write_str("the peer ended the connection in the middle of the handshake")
+            }
+            Self::Unfinished(Some(error)) => {
+                write!(f, "the connection broke in the middle of the handshake: {error}")
+            }
+            Self::Io(error) => error.fmt(f),
             Self::Protocol(error) => TlsReason(error).fmt(f),
         }
     }
@@ -82,7 +87,10 @@ impl From<TlsError> for io::Error {
         match error {
             TlsError::Io(error) => error,
             TlsError::TimedOut => io::Error::new(io::ErrorKind::TimedOut, error),
-            TlsError::Truncated => io::Error::new(io::ErrorKind::UnexpectedEof, error),
+            TlsError::Unfinished(Some(ref why)) => io::Error::new(why.kind(), error),
+            TlsError::Truncated | TlsError::Unfinished(None) => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, error)
+            }
             TlsError::Protocol(_) => io::Error::new(io::ErrorKind::InvalidData, error),
         }
     }
@@ -109,8 +117,15 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(error.to_string().starts_with("TLS: "), "{error}");
         let reset = || TlsError::Io(io::ErrorKind::ConnectionReset.into());
-        assert_eq!(reset().in_handshake().kind(), io::ErrorKind::ConnectionReset);
-        assert!(reset().in_handshake().to_string().starts_with("TLS: "));
         assert!(!io::Error::from(reset()).to_string().contains("TLS"), "of a stream it is the socket's");
+        let unfinished = io::Error::from(reset().in_handshake());
+        assert_eq!(unfinished.kind(), io::ErrorKind::ConnectionReset);
+        assert!(
+            unfinished.to_string().starts_with("TLS: the connection broke in the middle"),
+            "{unfinished}"
+        );
+        let ended = io::Error::from(TlsError::Truncated.in_handshake());
+        assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(ended.to_string().contains("in the middle of the handshake"), "{ended}");
     }
 }

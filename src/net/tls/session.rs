@@ -39,7 +39,8 @@ impl Session {
             Poll::Ready(done) => Poll::Ready(done),
             Poll::Pending => Pin::new(&mut late).poll(cx).map(|()| Err(TlsError::TimedOut)),
         })
-        .await?;
+        .await
+        .map_err(TlsError::in_handshake)?;
         Ok(Session {
             alpn: records.tls.alpn_protocol().map(Into::into),
             resumed: records.tls.handshake_kind() == Some(HandshakeKind::Resumed),
