@@ -108,6 +108,13 @@ impl Stream {
         self.tls.get().is_some_and(|tls| tls.resumed)
     }
 
+    /// The alert that came in the place of the peer's first byte, as far as it was read. By TLS 1.3 a client has done its handshake
+    /// before the server has judged its certificate (RFC 8446 section 2), so this is how it learns that it is refused.
+    #[must_use]
+    pub fn tls_refusal(&self) -> Option<TlsError> {
+        self.tls.get()?.refusal()
+    }
+
     /// Reads into `buf`, which must not be empty. Zero bytes are the end of the connection.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    stats: Arc<ShardStats>,
+    handshakes: Rc<Handshakes>,
     /// It has carried a request before.
     pub reused: bool,
 }
@@ -78,7 +78,10 @@ impl DerefMut for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.stats.upstream_open.sub(1);
+        self.handshakes.stats.upstream_open.sub(1);
+        if let Some(error) = self.stream.tls_refusal() {
+            self.handshakes.failed(self.stream.peer_addr(), &error);
+        }
     }
 }
 
@@ -107,8 +110,14 @@ pub struct Upstreams {
     sweeping: Cell<bool>,
     http2: Endpoints,
     stats: Arc<ShardStats>,
-    /// Failed TLS handshakes that the log tells of.
-    tls_failures_told: Seldom,
+    handshakes: Rc<Handshakes>,
+}
+
+/// Counts TLS handshakes, and tells of those that failed.
+#[derive(Debug)]
+struct Handshakes {
+    stats: Arc<ShardStats>,
+    told: Seldom,
 }
 
 impl Upstreams {
@@ -120,8 +129,8 @@ impl Upstreams {
             connect_timeout: Cell::new(settings.connect_timeout),
             sweeping: Cell::new(false),
             http2: Endpoints::new(settings.http2.clone(), stats.clone()),
+            handshakes: Rc::new(Handshakes { stats: stats.clone(), told: Seldom::default() }),
             stats,
-            tls_failures_told: Seldom::default(),
         })
     }
 
@@ -218,23 +227,27 @@ impl Upstreams {
         if let Some(tls) = tls {
             let left = timeout.saturating_sub(net::now().saturating_duration_since(begun));
             let secured = stream.connect_tls(tls.config.clone(), tls.server_name.clone(), left).await;
-            self.stats
-                .handshakes_upstream
-                .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
-            if let Err(error) = secured {
-                self.tell_failed(address, &error);
-                return Err(error.into());
+            match secured {
+                Ok(()) => self.stats.handshakes_upstream.count(Ok(stream.is_resumed())),
+                Err(error) => {
+                    self.handshakes.failed(address, &error);
+                    return Err(error.into());
+                }
             }
         }
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
-        Ok(Connection { stream, stats: self.stats.clone(), reused: false })
+        Ok(Connection { stream, handshakes: self.handshakes.clone(), reused: false })
     }
+}
 
-    /// Tells of an instance that another may have stood in for, so that no client saw it; though not of each one in a flood.
-    fn tell_failed(&self, address: SocketAddr, error: &TlsError) {
-        if let Some(untold) = self.tls_failures_told.tell(net::now()) {
-            let reason = error.failure().label();
+impl Handshakes {
+    /// Of an instance that another may have stood in for, so that no client saw it; though not told of each one in a flood.
+    fn failed(&self, address: SocketAddr, error: &TlsError) {
+        let failure = error.failure();
+        self.stats.handshakes_upstream.count(Err(failure));
+        if let Some(untold) = self.told.tell(net::now()) {
+            let reason = failure.label();
             warn!(peer = %address, reason, why = %error, untold, "a TLS handshake with an instance failed");
         }
     }

@@ -202,7 +202,9 @@ fn callers_without_a_certificate_of_ours_reach_nothing() {
         assert_eq!(origin.requests(), 0);
         // A sidecar that calls without one is told why.
         let caller = calling(driver, mesher.conf().incoming, |conf| conf.verifies(CLIENT, &authority.pem));
-        is_refused(&caller.connect().get("provider", "/"), "U", "certificate");
+        is_refused(&caller.connect().get("provider", "/"), "U", "wants a certificate of ours");
+        wait_until("the count", PATIENCE, || handshakes(&caller, "upstream", "refused") == 1);
+        caller.wait_for_output("the peer wants a certificate of ours");
     });
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::{Connection, HandshakeKind};
+use rustls::{Connection, Error, HandshakeKind};
 
 use super::error::TlsError;
 use super::records::{Input, Output, Records, Unasked};
@@ -46,6 +46,15 @@ impl Session {
             resumed: records.tls.handshake_kind() == Some(HandshakeKind::Resumed),
             records: RefCell::new(records),
         })
+    }
+
+    /// See [`Stream::tls_refusal`](crate::net::Stream::tls_refusal).
+    pub(in crate::net) fn refusal(&self) -> Option<TlsError> {
+        let mut records = self.records.borrow_mut();
+        if records.input != Input::Broken || records.heard {
+            return None;
+        }
+        Some(records.why_broken()).filter(|why| matches!(why, TlsError::Protocol(Error::AlertReceived(_))))
     }
 
     /// See [`Stream::poll_read`](crate::net::Stream::poll_read).
