@@ -108,8 +108,9 @@ impl Stream {
         self.tls.get().is_some_and(|tls| tls.resumed)
     }
 
-    /// The alert that came in the place of the peer's first byte, as far as it was read. By TLS 1.3 a client has done its handshake
-    /// before the server has judged its certificate (RFC 8446 section 2), so this is how it learns that it is refused.
+    /// That the peer does not take our certificate, if it said so in the place of its first byte, and that was read. By TLS 1.3 a client
+    /// has done its handshake before the server has judged its certificate (RFC 8446 section 2), so this is how it learns that it
+    /// is refused. Of what was sent the peer has looked at nothing.
     #[must_use]
     pub fn tls_refusal(&self) -> Option<TlsError> {
         self.tls.get()?.refusal()

@@ -202,9 +202,31 @@ fn callers_without_a_certificate_of_ours_reach_nothing() {
         assert_eq!(origin.requests(), 0);
         // A sidecar that calls without one is told why.
         let caller = calling(driver, mesher.conf().incoming, |conf| conf.verifies(CLIENT, &authority.pem));
-        is_refused(&caller.connect().get("provider", "/"), "U", "wants a certificate of ours");
+        is_refused(&caller.connect().get("provider", "/"), "UF", "wants a certificate of ours");
         wait_until("the count", PATIENCE, || handshakes(&caller, "upstream", "refused") == 1);
         caller.wait_for_output("the peer wants a certificate of ours");
+    });
+}
+
+#[test]
+fn what_an_instance_has_refused_to_look_at_is_sent_to_another() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let willing = presenting(driver, &origin, &authority.issue("provider"));
+        let conf = Conf::provider(driver, origin.address())
+            .presents(LISTENER, &authority.issue("provider"))
+            .verifies(LISTENER, &authority.pem);
+        let refusing = start(conf, origin.address());
+        let instances = [refusing.conf().incoming, willing.conf().incoming];
+        let conf = caller_conf(driver, &[("provider", &instances)]).verifies(CLIENT, &authority.pem);
+        let caller = Start::new(conf).ready();
+        let mut client = caller.connect();
+        for _ in 0..4 {
+            let request = "POST / HTTP/1.1\r\nHost: provider\r\nContent-Length: 2\r\n\r\nhi";
+            assert_eq!(client.ask(request).text(), "ok");
+        }
+        wait_until("the count", PATIENCE, || handshakes(&caller, "upstream", "refused") >= 1);
+        assert_eq!(origin.requests(), 4, "each once");
     });
 }
 

@@ -33,6 +33,13 @@ impl<'a> TlsReason<'a> {
         }
         None
     }
+
+    /// The peer does not take our certificate, or wants one. It says so in its handshake: of what we sent behind ours it has
+    /// looked at nothing.
+    #[must_use]
+    pub const fn is_refused_certificate(&self) -> bool {
+        matches!(self.0, Error::AlertReceived(alert) if is_of_certificate(*alert))
+    }
 }
 
 impl fmt::Display for TlsReason<'_> {
@@ -120,18 +127,29 @@ fn refused(alert: Alert, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Alert::CertificateRequired => {
             f.write_str("the peer wants a certificate of ours; set `certFile` and `keyFile`")
         }
-        Alert::BadCertificate
-        | Alert::UnsupportedCertificate
-        | Alert::CertificateRevoked
-        | Alert::CertificateExpired
-        | Alert::CertificateUnknown
-        | Alert::UnknownCA
-        | Alert::AccessDenied => write!(f, "the peer does not accept our certificate (alert {alert:?})"),
+        alert if is_of_certificate(alert) => {
+            write!(f, "the peer does not accept our certificate (alert {alert:?})")
+        }
         Alert::ProtocolVersion => {
             f.write_str("the peer speaks none of the versions that `protocol` allows (alert ProtocolVersion)")
         }
         alert => write!(f, "the peer refuses (alert {alert:?})"),
     }
+}
+
+/// Alerts about certificates (RFC 8446 section 6.2).
+const fn is_of_certificate(alert: Alert) -> bool {
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+    )
 }
 
 #[cfg(test)]
@@ -173,6 +191,8 @@ mod tests {
     fn what_the_peer_has_against_us_is_told_apart_from_what_we_have_against_it() {
         let refused = said(Error::AlertReceived(Alert::UnknownCA));
         assert!(refused.contains("does not accept our certificate"), "{refused}");
+        assert!(TlsReason(&Error::AlertReceived(Alert::CertificateRequired)).is_refused_certificate());
+        assert!(!TlsReason(&Error::AlertReceived(Alert::InternalError)).is_refused_certificate());
         let refused = said(CertificateError::UnknownIssuer);
         assert!(refused.starts_with("the peer's certificate is not from an issuer"), "{refused}");
     }

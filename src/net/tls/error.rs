@@ -32,6 +32,11 @@ impl TlsError {
         }
     }
 
+    /// See [`TlsReason::is_refused_certificate`].
+    pub(super) fn is_refused_certificate(&self) -> bool {
+        matches!(self, Self::Protocol(error) if TlsReason(error).is_refused_certificate())
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn failure(&self) -> TlsFailure {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::{Connection, Error, HandshakeKind};
+use rustls::{Connection, HandshakeKind};
 
 use super::error::TlsError;
 use super::records::{Input, Output, Records, Unasked};
@@ -54,7 +54,7 @@ impl Session {
         if records.input != Input::Broken || records.heard {
             return None;
         }
-        Some(records.why_broken()).filter(|why| matches!(why, TlsError::Protocol(Error::AlertReceived(_))))
+        Some(records.why_broken()).filter(TlsError::is_refused_certificate)
     }
 
     /// See [`Stream::poll_read`](crate::net::Stream::poll_read).
