@@ -186,8 +186,11 @@ impl FrameWatch {
             HEADERS | CONTINUATION => {
                 self.block_since.get_or_insert(now);
                 self.block_ends = flags & END_HEADERS != 0;
-                let judged =
-                    if kind == HEADERS { self.block(u32::from_be_bytes(stream) & STREAM_BITS) } else { Ok(()) };
+                let judged = if kind == HEADERS {
+                    self.block(u32::from_be_bytes(stream) & STREAM_BITS)
+                } else {
+                    Ok(())
+                };
                 self.end_block();
                 judged
             }
@@ -398,5 +401,4 @@ mod tests {
         });
         assert_eq!(heads.collect::<Vec<_>>(), [(0, 1), (1, 1), (1, 2), (2, 2), (2, 3)]);
     }
-
 }
