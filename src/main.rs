@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mesher::cmd::main()
+    mesher::cmd::main(&mesher::cmd::Ciphers::default())
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::SystemTime;
 
 use mesher_actors::logging;
+use mesher_actors::tls::Ciphers;
 
 use super::args::{Format, RunArgs};
 use super::exit::Exit;
@@ -11,8 +12,8 @@ use super::load::{Loaded, load};
 use super::run::complain;
 
 /// Reports on the standard output; the exit code says whether there are errors.
-pub(super) fn check(args: &RunArgs, strict: bool, format: Format) -> Exit {
-    let Loaded { config, mut report, settings } = match load(args) {
+pub(super) fn check(args: &RunArgs, ciphers: &Ciphers, strict: bool, format: Format) -> Exit {
+    let Loaded { config, mut report, settings } = match load(args, ciphers) {
         Ok(loaded) => loaded,
         Err(error) => return complain(Exit::Usage, &error.to_string()),
     };

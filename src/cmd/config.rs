@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use mesher_actors::tls::Ciphers;
 use serde_json::json;
 
 use super::args::{Format, RunArgs};
@@ -11,8 +12,8 @@ use super::load::{Loaded, load};
 use super::run::complain;
 
 /// Prints it. What is wrong with it is `mesher check`'s to say.
-pub(super) fn config(args: &RunArgs, format: Format) -> Exit {
-    let Loaded { config, .. } = match load(args) {
+pub(super) fn config(args: &RunArgs, ciphers: &Ciphers, format: Format) -> Exit {
+    let Loaded { config, .. } = match load(args, ciphers) {
         Ok(loaded) => loaded,
         Err(error) => return complain(Exit::Usage, &error.to_string()),
     };

@@ -17,6 +17,7 @@ use std::time::Duration;
 use mesher_actors::config::{Config, Sources};
 use mesher_actors::demo::hello::{self, HelloHandle};
 use mesher_actors::logging;
+use mesher_actors::tls::Ciphers;
 use tempfile::TempDir;
 
 use super::exit::Exit;
@@ -210,7 +211,7 @@ fn write_conf(
 fn node(conf: &Path, ports: ServicePorts) -> Result<Node, Failure> {
     let sources = Sources { dir_flag: Some(conf.to_owned()), ..Sources::default() };
     let (config, mut report) = Config::load(&sources).map_err(|error| (Exit::Failed, error.to_string()))?;
-    let given = Given { mode: Mode::Sidecar, ports, shards: None };
+    let given = Given { mode: Mode::Sidecar, ports, shards: None, ciphers: Ciphers::default() };
     let settings = Settings::from_config(&config, &given, &mut report);
     if report.has_errors() {
         return Err((Exit::Failed, report.render(false)));

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use mesher_actors::config::{Code, Config, ConfigError, Origin, Report, Sources};
+use mesher_actors::tls::Ciphers;
 
 use super::args::RunArgs;
 use crate::run::{Given, Mode, ServicePorts, ServicePortsError, Settings};
@@ -21,15 +22,15 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// If there is no configuration at all.
-pub(super) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
+pub(super) fn load(args: &RunArgs, ciphers: &Ciphers) -> Result<Loaded, ConfigError> {
     let sources = Sources::of_process(args.config.clone(), Vec::new());
     let (config, mut report) = Config::load(&sources)?;
-    let given = given(args, &sources.env, &mut report);
+    let given = given(args, ciphers, &sources.env, &mut report);
     let settings = Settings::from_config(&config, &given, &mut report);
     Ok(Loaded { config, report, settings })
 }
 
-fn given(args: &RunArgs, env: &[(String, String)], report: &mut Report) -> Given {
+fn given(args: &RunArgs, ciphers: &Ciphers, env: &[(String, String)], report: &mut Report) -> Given {
     let variable = |name: &str| {
         env.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.as_str())
     };
@@ -37,6 +38,7 @@ fn given(args: &RunArgs, env: &[(String, String)], report: &mut Report) -> Given
         mode: mode(args.mode.as_deref().unwrap_or("sidecar"), report),
         ports: ports(args.service_ports.as_deref(), &variable, report),
         shards: args.shards.map(usize::from),
+        ciphers: ciphers.clone(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mesher_actors::config::{Config, Report, Severity};
 use mesher_actors::logging::{self, LogHandle};
+use mesher_actors::tls::Ciphers;
 use tracing::{error, info, warn};
 
 use super::args::RunArgs;
@@ -18,12 +19,12 @@ use crate::run::{
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs to the end.
-pub(super) fn run(args: &RunArgs) -> Exit {
+pub(super) fn run(args: &RunArgs, ciphers: &Ciphers) -> Exit {
     let mut predecessor = match Predecessor::find() {
         Ok(predecessor) => predecessor,
         Err(why) => return complain(Exit::Failed, &why),
     };
-    match start(args, predecessor.as_mut()) {
+    match start((args, ciphers), predecessor.as_mut()) {
         Ok(running) => {
             drop(predecessor);
             running.follow()
@@ -40,6 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Exit {
 /// A mesher that serves.
 struct Running<'a> {
     args: &'a RunArgs,
+    ciphers: &'a Ciphers,
     config: Config,
     log: LogHandle,
     signals: Signals,
@@ -48,9 +50,12 @@ struct Running<'a> {
 
 type Failure = (Exit, String);
 
-fn start<'a>(args: &'a RunArgs, mut predecessor: Option<&mut Predecessor>) -> Result<Running<'a>, Failure> {
+fn start<'a>(
+    (args, ciphers): (&'a RunArgs, &'a Ciphers),
+    mut predecessor: Option<&mut Predecessor>,
+) -> Result<Running<'a>, Failure> {
     let Loaded { config, mut report, mut settings } =
-        load(args).map_err(|error| (Exit::Usage, format!("{error}; `mesher demo` needs none")))?;
+        load(args, ciphers).map_err(|error| (Exit::Usage, format!("{error}; `mesher demo` needs none")))?;
     let log = logging::Settings::from_config(&config, &mut report);
     if report.has_errors() {
         let _ = std::io::stderr().write_all(report.render(std::io::stderr().is_terminal()).as_bytes());
@@ -67,7 +72,7 @@ fn start<'a>(args: &'a RunArgs, mut predecessor: Option<&mut Predecessor>) -> Re
         settings.inherit(predecessor);
     }
     match serve(settings, sockets, predecessor, &signals) {
-        Ok(node) => Ok(Running { args, config, log, signals, node }),
+        Ok(node) => Ok(Running { args, ciphers, config, log, signals, node }),
         Err((exit, why)) => {
             error!(why, "not started");
             log.flush(FLUSH_PATIENCE);
@@ -130,7 +135,8 @@ impl Running<'_> {
     /// `mesher check` would show it.
     fn load_again(&mut self) -> Result<Settings, String> {
         info!("reading the configuration again");
-        let Loaded { config, mut report, settings } = load(self.args).map_err(|error| error.to_string())?;
+        let Loaded { config, mut report, settings } =
+            load(self.args, self.ciphers).map_err(|error| error.to_string())?;
         let log = logging::Settings::from_config(&config, &mut report);
         if report.has_errors() {
             report.render(false).lines().for_each(|line| error!("{line}"));

@@ -1,5 +1,7 @@
 //! One request on its way through the chain.
 
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mesher_actors::snapshot::{Failure, Protocol};
@@ -52,4 +54,12 @@ pub struct Fault {
     pub repeatable: bool,
     /// One sentence for people, without the kind: `connect to 10.0.0.1:80: connection refused`.
     pub detail: String,
+}
+
+impl Fault {
+    /// There is no connection: what was to be sent on it is unseen, and there still.
+    pub fn unconnected(address: SocketAddr, why: &impl Display) -> Self {
+        let detail = format!("connect to {address}: {why}");
+        Self { failure: Failure::ConnectFailed, repeatable: true, detail }
+    }
 }

@@ -11,7 +11,7 @@
 //! [`preflight`] decides which one runs and says why; [`spawn_shard`] starts a shard and tests it before it serves.
 //!
 //! How the parts lean on each other, lowest first:
-//! pure rules (`wheel`, `polling`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
+//! pure rules (`wheel`, `polling`, `seldom`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
 //! `tls`, `stream`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
@@ -32,6 +32,7 @@ mod preflight;
 mod queue;
 mod reactor;
 mod scratch;
+mod seldom;
 mod selftest;
 mod shard;
 mod slot;
@@ -55,6 +56,7 @@ pub use listener::{Accepted, Listener, bind};
 pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};
+pub use seldom::Seldom;
 pub use shard::{now, panics, report_to, spawn, spawn_with, turns, yield_now};
 pub use stream::Stream;
 pub use sys::release_free_memory;

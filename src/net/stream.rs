@@ -108,6 +108,14 @@ impl Stream {
         self.tls.get().is_some_and(|tls| tls.resumed)
     }
 
+    /// That the peer does not take our certificate, if it said so in the place of its first byte, and that was read. By TLS 1.3 a client
+    /// has done its handshake before the server has judged its certificate (RFC 8446 section 2), so this is how it learns that it
+    /// is refused. Of what was sent the peer has looked at nothing.
+    #[must_use]
+    pub fn tls_refusal(&self) -> Option<TlsError> {
+        self.tls.get()?.refusal()
+    }
+
     /// Reads into `buf`, which must not be empty. Zero bytes are the end of the connection.
     ///
     /// # Errors

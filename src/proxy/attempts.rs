@@ -6,8 +6,6 @@
 //! gets the request once more; after that the chain chooses another.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -169,7 +167,10 @@ impl Attempts<'_> {
         let connection = match self.in_time(client, ctx.upstreams.connection(peer, may_reuse)).await? {
             Ok(connection) => connection,
             Err(error) => {
-                return Err(Setback::Upstream { lost: unconnected(peer.address, &error), raced: false });
+                return Err(Setback::Upstream {
+                    lost: Lost::unconnected(peer.address, &error),
+                    raced: false,
+                });
             }
         };
         let mut response = ctx.spare.response();
@@ -286,12 +287,6 @@ pub(super) async fn unless_gone<C: Client, T>(
         Poll::Pending => client.poll_gone(cx, sending).map(|()| None),
     })
     .await
-}
-
-fn unconnected(address: SocketAddr, error: &io::Error) -> Lost {
-    // Nothing was sent, so the upload still has all there is of it.
-    let lost = Lost::upstream(Failure::ConnectFailed, format!("connect to {address}: {error}"));
-    Lost { unprocessed: true, ..lost }
 }
 
 /// What the meaning of the response depends on.

@@ -12,15 +12,16 @@ use mesher_actors::snapshot::{Endpoint, Protocol, Service};
 
 use super::dates::Dates;
 use super::drain::Drain;
+use super::handshakes::Handshakes;
 use super::lookup::Lookups;
 use super::policies::Policies;
 use super::recycle::Recycle;
-use super::seldom::Seldom;
 use super::terms::Terms;
 use crate::balance::Balancer;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::handler::context::SourceContext;
 use crate::handler::{Directory, Peer, Reply, Target};
+use crate::net::Seldom;
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.
@@ -78,6 +79,8 @@ pub struct Context {
     pub dates: Dates,
     /// State of the random numbers.
     pub random: Random,
+    /// TLS handshakes with clients.
+    pub handshakes: Handshakes,
     /// Failed TLS handshakes that the log tells of.
     pub tls_failures_told: Seldom,
     /// Clients told to calm down that the log tells of.

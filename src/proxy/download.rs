@@ -308,6 +308,8 @@ impl<'a> Download<'a> {
             (Failure::UpstreamReset, "in the middle of its response")
         } else if self.has_arrived() {
             (Failure::UpstreamReset, "in the middle of its response head")
+        } else if let Some(refusal) = self.up.tls_refusal() {
+            return DownloadError::Upstream(Fault::unconnected(self.up.peer_addr(), &refusal));
         } else {
             (Failure::UpstreamClosed, "before its response")
         };

@@ -28,7 +28,7 @@ use super::forward::{self, Additions, Delivery};
 use super::reply::{self, Wanted};
 use super::route::{Crossing, Wish, retry, route};
 use super::terms::Terms;
-use super::transfer::{self, Broken, Transfer};
+use super::transfer::{Broken, Transfer};
 use super::tunnel;
 use super::upload::{self, Upload};
 use crate::codec::{self, Known, Outgoing, RequestHead, RequestKind, ResponseHead, write};
@@ -307,7 +307,7 @@ impl Exchange<'_> {
             let connection = self.ctx.upstreams.connection(peer, may_reuse).await;
             let attempted = match &connection {
                 Ok(connection) => self.attempt(connection, upload, response, out).await,
-                Err(error) => Err(transfer::connect_failed(peer.address, error)),
+                Err(error) => Err(Fault::unconnected(peer.address, error)),
             };
             let fault = match (attempted, connection) {
                 (Ok(Attempted::Over(end)), _) => return end,
@@ -318,7 +318,7 @@ impl Exchange<'_> {
                     return end;
                 }
                 (Ok(Attempted::Switched), Ok(connection)) => return End::Switched(connection),
-                (Ok(Attempted::Switched), Err(error)) => transfer::connect_failed(peer.address, &error),
+                (Ok(Attempted::Switched), Err(error)) => Fault::unconnected(peer.address, &error),
                 (Err(fault), connection) => {
                     may_reuse = !connection.is_ok_and(|used| used.reused && fault.repeatable);
                     fault

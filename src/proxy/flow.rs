@@ -5,6 +5,8 @@
 //! (which is when HTTP/2 lets its peer send as much again). So a pump holds one piece, and a sink what its own bound
 //! allows, however slowly it is read. A piece is never held back to wait for more.
 
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -69,6 +71,12 @@ impl Lost {
     /// The upstream failed.
     pub(super) fn upstream(failure: Failure, detail: impl Into<String>) -> Self {
         Self { reset: None, failure, unprocessed: false, detail: detail.into() }
+    }
+
+    /// There is no connection to the upstream: what was to be sent on it is unseen, and there still.
+    pub(super) fn unconnected(address: SocketAddr, why: &impl Display) -> Self {
+        let lost = Self::upstream(Failure::ConnectFailed, format!("connect to {address}: {why}"));
+        Self { unprocessed: true, ..lost }
     }
 }
 

@@ -22,6 +22,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grpc;
+mod handshakes;
 mod http2;
 mod local;
 mod lookup;
@@ -32,7 +33,6 @@ mod relay;
 mod reply;
 mod route;
 mod secure;
-mod seldom;
 mod settings;
 mod terms;
 mod text;

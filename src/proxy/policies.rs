@@ -13,13 +13,14 @@ use mesher_actors::snapshot::{Policy, Tls};
 use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
+use super::handshakes::Handshakes;
 use super::lookup::Lookups;
-use super::seldom::Seldom;
 use super::settings::Settings;
 use super::terms::Terms;
 use crate::handler::Directory;
 use crate::handler::context::SourceContext;
 use crate::handler::destination::LocalPorts;
+use crate::net::Seldom;
 use crate::upstream::{self, Upstreams};
 
 /// Policies of one mesher, the same for each of its shards.
@@ -97,6 +98,7 @@ impl Policies {
             spare: Spare::default(),
             dates: Dates::default(),
             random: Random::new(seed),
+            handshakes: Handshakes::default(),
             tls_failures_told: Seldom::default(),
             calmed_told: Seldom::default(),
         })

@@ -9,13 +9,13 @@
 //! Who presents what is in [`Tls`](mesher_actors::snapshot::Tls); a connection takes the configuration of the moment in which its first
 //! byte comes, so a renewed certificate is for the next one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use mesher_actors::snapshot::handshakes::TlsFailure;
-use mesher_actors::snapshot::stats::ShardStats;
 use mesher_actors::snapshot::{Failure, TlsServer};
 use tracing::warn;
 
@@ -25,10 +25,6 @@ use crate::codec::{FirstBytes, RequestHead};
 use crate::handler::Reply;
 use crate::net;
 
-/// Handshakes that a shard has under way at a time. One may hold 64 KiB of the client's, so all of them 64 MiB; at some 5000 a second, 1024
-/// clients that come at once wait for 200 ms. More are closed at once: a client that is refused tries again, one that is kept waiting
-/// holds what it has.
-const HANDSHAKES_MAX: u64 = 1024;
 /// After the last word of a connection this long it may take to leave.
 const END_WAIT: Duration = Duration::from_secs(1);
 
@@ -104,13 +100,28 @@ pub(super) async fn handshake(down: &Downstream, mut head: Box<RequestHead>) -> 
     down.ctx.spare.put_request(head);
     // A reload may have turned it off since the first byte came.
     let Some(tls) = presented(down) else { return false };
-    let Some(under_way) = UnderWay::begin(&down.ctx.stats) else {
+    let Some(under_way) = down.ctx.handshakes.begin(net::now(), &down.ctx.stats) else {
         fail(down, TlsFailure::Overloaded, "as many handshakes as allowed are under way");
         return false;
     };
     let timeout = down.terms().settings().header_timeout;
-    let accepted = down.stream.accept_tls(tls.config.clone(), timeout).await;
+    let accepted = {
+        let mut accepting = pin!(down.stream.accept_tls(tls.config.clone(), timeout));
+        poll_fn(|cx| match under_way.poll_gives_way(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => accepting.as_mut().poll(cx).map(Some),
+        })
+        .await
+    };
     drop(under_way);
+    let Some(accepted) = accepted else {
+        fail(
+            down,
+            TlsFailure::Overloaded,
+            "it was slow, and gave way to a new one where there was no more room",
+        );
+        return false;
+    };
     match accepted {
         Ok(()) => {
             down.ctx.stats.handshakes_downstream.count(Ok(down.stream.is_resumed()));
@@ -158,42 +169,5 @@ fn fail(down: &Downstream, failure: TlsFailure, why: &str) {
             untold,
             "a connection was refused at its TLS handshake"
         );
-    }
-}
-
-/// A handshake that is under way; counted while it lives.
-struct UnderWay<'a>(&'a ShardStats);
-
-impl<'a> UnderWay<'a> {
-    fn begin(stats: &'a ShardStats) -> Option<Self> {
-        if stats.handshakes_in_flight.value() >= HANDSHAKES_MAX {
-            return None;
-        }
-        stats.handshakes_in_flight.add(1);
-        Some(Self(stats))
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.handshakes_in_flight.sub(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn no_more_handshakes_are_under_way_than_allowed() {
-        let stats = ShardStats::default();
-        let mut under_way: Vec<_> = (0..HANDSHAKES_MAX).map(|_| UnderWay::begin(&stats).unwrap()).collect();
-        assert!(UnderWay::begin(&stats).is_none());
-        assert_eq!(stats.handshakes_in_flight.value(), HANDSHAKES_MAX, "a refused one does not count");
-        under_way.pop();
-        assert!(UnderWay::begin(&stats).is_some(), "one that has ended makes room");
-        drop(under_way);
-        assert_eq!(stats.handshakes_in_flight.value(), 0);
     }
 }

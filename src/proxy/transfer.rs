@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -28,16 +27,6 @@ pub(super) enum Broken {
     ClientGone,
     /// The client, or time; this is to be answered if nothing was yet.
     Reply(Reply),
-}
-
-/// An attempt that failed before it began.
-pub(super) fn connect_failed(address: SocketAddr, error: &io::Error) -> Fault {
-    // Nothing was sent, so the upload still has all there is of it.
-    Fault {
-        failure: Failure::ConnectFailed,
-        repeatable: true,
-        detail: format!("connect to {address}: {error}"),
-    }
 }
 
 /// An attempt under way.
@@ -123,9 +112,13 @@ impl<'a> Transfer<'a> {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(DownloadError::ClientGone)) => return Poll::Ready(Err(Broken::ClientGone)),
             Poll::Ready(Err(DownloadError::Upstream(fault))) => {
-                let repeatable = fault.failure == Failure::UpstreamClosed
-                    && self.upload.can_rewind()
-                    && (self.idempotent || !self.upload.is_written());
+                let repeatable = match fault.failure {
+                    Failure::ConnectFailed => self.upload.can_rewind(),
+                    Failure::UpstreamClosed => {
+                        self.upload.can_rewind() && (self.idempotent || !self.upload.is_written())
+                    }
+                    _ => false,
+                };
                 return Poll::Ready(Err(Broken::Upstream(Fault { repeatable, ..fault })));
             }
             Poll::Pending => {}

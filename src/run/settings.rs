@@ -38,7 +38,7 @@ pub enum Mode {
     Edge,
 }
 
-/// What the command line says beyond the configuration.
+/// What the command line and the build say beyond the configuration.
 #[derive(Debug, Clone)]
 pub struct Given {
     /// `--mode`.
@@ -47,6 +47,8 @@ pub struct Given {
     pub ports: ServicePorts,
     /// `--shards`.
     pub shards: Option<usize>,
+    /// Plug-ins that decrypt passphrases.
+    pub ciphers: Ciphers,
 }
 
 /// How to drain.
@@ -129,7 +131,7 @@ impl Settings {
             [Some(listen), listen_grpc, admin].into_iter().flatten().map(|address| address.port()).collect();
         let ports = LocalPorts { configured: given.ports.local(), own };
         let upstreams = upstreams(config, report);
-        let tls = Tls::from_config(config, &identity.name, Ciphers::default(), report);
+        let tls = Tls::from_config(config, &identity.name, given.ciphers.clone(), report);
         registry.secure(&tls);
         let policies = Policies {
             settings: connection_settings(config, report),
@@ -345,8 +347,22 @@ fn warn_of_open_ports(settings: &Settings, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use mesher_actors::config::Sources;
+    use mesher_actors::tls::{Cipher, CipherError};
 
     use super::*;
+
+    /// Passphrases written backwards.
+    struct Ours;
+
+    impl Cipher for Ours {
+        fn decrypt(&self, text: &str) -> Result<String, CipherError> {
+            if text.is_empty() {
+                Err(CipherError("nothing in it".to_owned()))
+            } else {
+                Ok(text.chars().rev().collect())
+            }
+        }
+    }
 
     fn settings(chassis: &str, microservice: &str) -> (Settings, Report) {
         let dir = tempfile::tempdir().unwrap();
@@ -354,7 +370,9 @@ mod tests {
         std::fs::write(dir.path().join("microservice.yaml"), microservice).unwrap();
         let sources = Sources { dir_flag: Some(dir.path().to_owned()), ..Sources::default() };
         let (config, mut report) = Config::load(&sources).unwrap();
-        let given = Given { mode: Mode::Sidecar, ports: ServicePorts::default(), shards: None };
+        let mut ciphers = Ciphers::default();
+        ciphers.register("ours", Arc::new(Ours));
+        let given = Given { mode: Mode::Sidecar, ports: ServicePorts::default(), shards: None, ciphers };
         (Settings::from_config(&config, &given, &mut report), report)
     }
 
@@ -388,6 +406,27 @@ mod tests {
         assert_eq!(endpoints(grpc), [""; 0]);
         let advertised = "grpc: {listenAddress: '127.0.0.1:2', advertiseAddress: '10.0.0.1:3'}";
         assert_eq!(endpoints(advertised), ["grpc://10.0.0.1:3"]);
+    }
+
+    #[test]
+    fn a_passphrase_is_decrypted_by_a_plug_in_of_the_build() {
+        let key = format!("{}/actors/tests/data/keys/ec.aes256.pem", env!("CARGO_MANIFEST_DIR"));
+        let passphrase = tempfile::NamedTempFile::new().unwrap();
+        let problems = |cipher: &str| {
+            let chassis = format!(
+                "ssl.a.rest.Consumer: {{cipherPlugin: {cipher}, certPwdFile: {0}, keyFile: {key}, certFile: {1}}}",
+                passphrase.path().display(),
+                key.replace("ec.aes256.pem", "version1.crt")
+            );
+            let (_, report) = settings(&chassis, NAMED);
+            report.problems().iter().map(ToString::to_string).collect::<String>()
+        };
+        std::fs::write(passphrase.path(), "emases nepo").unwrap();
+        assert!(problems("default").contains("cannot be decrypted"));
+        assert!(!problems("ours").contains("E0"), "{}", problems("ours"));
+        std::fs::write(passphrase.path(), "").unwrap();
+        assert!(problems("ours").contains("the cipher plug-in `ours` fails: nothing in it"));
+        assert!(problems("theirs").contains("registered are default, ours"));
     }
 
     #[test]

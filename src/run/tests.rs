@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mesher_actors::config::{Config, Sources};
 use mesher_actors::snapshot::stats::ShardStats;
+use mesher_actors::tls::Ciphers;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -174,7 +175,8 @@ fn with_node(shards: usize, play: impl Fn(&World)) {
         write("chassis.yaml", format!("servicecomb: {{registry: {{type: file}}, {listen}}}"));
         let sources = Sources { dir_flag: Some(dir.path().to_owned()), ..Sources::default() };
         let (config, mut report) = Config::load(&sources).unwrap();
-        let given = Given { mode: Mode::Sidecar, ports: ServicePorts::default(), shards: Some(shards) };
+        let ports = ServicePorts::default();
+        let given = Given { mode: Mode::Sidecar, ports, shards: Some(shards), ciphers: Ciphers::default() };
         let settings = Settings::from_config(&config, &given, &mut report);
         assert!(!report.has_errors(), "{}", report.render(false));
         let sockets = Sockets::bind(&settings, Vec::new()).unwrap();

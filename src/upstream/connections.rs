@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use mesher_actors::snapshot::stats::ShardStats;
 use mesher_actors::snapshot::{Protocol, TlsClient};
+use tracing::warn;
 
 use super::http2::{self, Dial, Endpoint, Endpoints};
 use super::pool::{Bounds, Pools};
 use crate::handler::{Peer, PoolId};
-use crate::net::{self, Stream, TlsError};
+use crate::net::{self, Seldom, Stream, TlsError};
 
 /// How often idle connections are looked through. A connection that its peer closed stays in the table of open
 /// files until then.
@@ -56,7 +57,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    stats: Arc<ShardStats>,
+    handshakes: Rc<Handshakes>,
     /// It has carried a request before.
     pub reused: bool,
 }
@@ -77,7 +78,10 @@ impl DerefMut for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.stats.upstream_open.sub(1);
+        self.handshakes.stats.upstream_open.sub(1);
+        if let Some(error) = self.stream.tls_refusal() {
+            self.handshakes.failed(self.stream.peer_addr(), &error);
+        }
     }
 }
 
@@ -106,6 +110,14 @@ pub struct Upstreams {
     sweeping: Cell<bool>,
     http2: Endpoints,
     stats: Arc<ShardStats>,
+    handshakes: Rc<Handshakes>,
+}
+
+/// Counts TLS handshakes, and tells of those that failed.
+#[derive(Debug)]
+struct Handshakes {
+    stats: Arc<ShardStats>,
+    told: Seldom,
 }
 
 impl Upstreams {
@@ -117,6 +129,7 @@ impl Upstreams {
             connect_timeout: Cell::new(settings.connect_timeout),
             sweeping: Cell::new(false),
             http2: Endpoints::new(settings.http2.clone(), stats.clone()),
+            handshakes: Rc::new(Handshakes { stats: stats.clone(), told: Seldom::default() }),
             stats,
         })
     }
@@ -214,14 +227,29 @@ impl Upstreams {
         if let Some(tls) = tls {
             let left = timeout.saturating_sub(net::now().saturating_duration_since(begun));
             let secured = stream.connect_tls(tls.config.clone(), tls.server_name.clone(), left).await;
-            self.stats
-                .handshakes_upstream
-                .count(secured.as_ref().map(|()| stream.is_resumed()).map_err(TlsError::failure));
-            secured?;
+            match secured {
+                Ok(()) => self.stats.handshakes_upstream.count(Ok(stream.is_resumed())),
+                Err(error) => {
+                    self.handshakes.failed(address, &error);
+                    return Err(error.into());
+                }
+            }
         }
         self.stats.upstream_connects.add(1);
         self.stats.upstream_open.add(1);
-        Ok(Connection { stream, stats: self.stats.clone(), reused: false })
+        Ok(Connection { stream, handshakes: self.handshakes.clone(), reused: false })
+    }
+}
+
+impl Handshakes {
+    /// Of an instance that another may have stood in for, so that no client saw it; though not told of each one in a flood.
+    fn failed(&self, address: SocketAddr, error: &TlsError) {
+        let failure = error.failure();
+        self.stats.handshakes_upstream.count(Err(failure));
+        if let Some(untold) = self.told.tell(net::now()) {
+            let reason = failure.label();
+            warn!(peer = %address, reason, why = %error, untold, "a TLS handshake with an instance failed");
+        }
     }
 }
 

@@ -160,6 +160,29 @@ fn who_cannot_prove_it_is_not_talked_to_and_never_in_the_clear() {
 }
 
 #[test]
+fn an_instance_that_cannot_prove_it_is_passed_over_and_the_log_says_which_and_why() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let good = presenting(driver, &origin, &authority.issue("provider"));
+        let bad = presenting(driver, &origin, &Authority::new().issue("provider"));
+        let instances = [bad.conf().incoming, good.conf().incoming];
+        let conf = caller_conf(driver, &[("provider", &instances)]).verifies(CLIENT, &authority.pem);
+        let caller = Start::new(conf).ready();
+        let mut client = caller.connect();
+        for _ in 0..6 {
+            assert_eq!(client.get("provider", "/").text(), "ok");
+        }
+        assert!(handshakes(&caller, "upstream", "bad_certificate") >= 2);
+        let failed = "a TLS handshake with an instance failed";
+        caller.wait_for_output(failed);
+        let output = caller.output();
+        let told = output.lines().find(|line| line.contains(failed)).unwrap();
+        let peer = format!("peer={}", instances[0]);
+        assert!(told.contains(&peer) && told.contains("not from an issuer in caFile"), "{told}");
+    });
+}
+
+#[test]
 fn callers_without_a_certificate_of_ours_reach_nothing() {
     on_both_drivers(|driver| {
         let (authority, other, origin) = (Authority::new(), Authority::new(), Origin::answering("ok"));
@@ -179,7 +202,31 @@ fn callers_without_a_certificate_of_ours_reach_nothing() {
         assert_eq!(origin.requests(), 0);
         // A sidecar that calls without one is told why.
         let caller = calling(driver, mesher.conf().incoming, |conf| conf.verifies(CLIENT, &authority.pem));
-        is_refused(&caller.connect().get("provider", "/"), "U", "certificate");
+        is_refused(&caller.connect().get("provider", "/"), "UF", "wants a certificate of ours");
+        wait_until("the count", PATIENCE, || handshakes(&caller, "upstream", "refused") == 1);
+        caller.wait_for_output("the peer wants a certificate of ours");
+    });
+}
+
+#[test]
+fn what_an_instance_has_refused_to_look_at_is_sent_to_another() {
+    on_both_drivers(|driver| {
+        let (authority, origin) = (Authority::new(), Origin::answering("ok"));
+        let willing = presenting(driver, &origin, &authority.issue("provider"));
+        let conf = Conf::provider(driver, origin.address())
+            .presents(LISTENER, &authority.issue("provider"))
+            .verifies(LISTENER, &authority.pem);
+        let refusing = start(conf, origin.address());
+        let instances = [refusing.conf().incoming, willing.conf().incoming];
+        let conf = caller_conf(driver, &[("provider", &instances)]).verifies(CLIENT, &authority.pem);
+        let caller = Start::new(conf).ready();
+        let mut client = caller.connect();
+        for _ in 0..4 {
+            let request = "POST / HTTP/1.1\r\nHost: provider\r\nContent-Length: 2\r\n\r\nhi";
+            assert_eq!(client.ask(request).text(), "ok");
+        }
+        wait_until("the count", PATIENCE, || handshakes(&caller, "upstream", "refused") >= 1);
+        assert_eq!(origin.requests(), 4, "each once");
     });
 }
 
@@ -269,6 +316,8 @@ fn tls_where_it_is_not_configured_is_closed_and_the_log_says_how_to_turn_it_on()
             1,
             "not once each"
         );
+        let caller = calling(driver, mesher.conf().incoming, |conf| conf.verifies(CLIENT, &authority.pem));
+        is_refused(&caller.connect().get("provider", "/"), "UF", "in the middle of the handshake");
     });
 }
 

@@ -5,15 +5,21 @@ mod failures;
 mod instance;
 mod load;
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use mesher::net::Driver;
+use rustls::HandshakeKind;
 
 use super::support::client::Client;
+use super::support::conf::Conf;
 use super::support::net::free_address;
 use super::support::origin::{Gate, Origin, Reply, chunk};
+use super::support::process::Start;
+use super::support::tls::{Authority, Secured, trusting};
 use super::support::wait::{PATIENCE, wait_until};
-use dynasty::Dynasty;
+use dynasty::{Dynasty, quick};
 use load::{Load, admin_load};
 
 /// Twenty upgrades under load, from one shard to two and back.
@@ -85,6 +91,26 @@ fn a_request_in_flight_is_answered_with_connection_close() {
     let response = client.read_response();
     assert_eq!((response.status, response.text()), (200, "late"));
     assert_eq!(client.read_to_end(), b"", "the connection ends with its request");
+    assert_eq!(mesher.buried(), [0]);
+}
+
+#[test]
+fn a_tls_session_of_the_old_process_is_no_hindrance_and_one_of_the_new_is_resumed() {
+    let (authority, origin) = (Authority::new(), Origin::answering("hello"));
+    let conf = quick(Conf::provider(Driver::Epoll, origin.address()));
+    let conf = conf.presents("provider.rest.Provider", &authority.issue("provider"));
+    let port = format!("--service-ports=rest:{}", origin.address().port());
+    let mut mesher = Dynasty::found(Start::new(conf).arg(port));
+    let (to, config) = (mesher.founder.conf().incoming, Arc::new(trusting(&authority.pem, None)));
+    let asked = || {
+        let mut client = Secured::connect(to, "provider", &config).unwrap();
+        assert_eq!(client.get("a").unwrap(), 200);
+        client.stream.conn.handshake_kind()
+    };
+    assert_eq!([asked(), asked()], [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
+    mesher.succeed();
+    mesher.founder.wait_for_output("upgraded; draining");
+    assert_eq!([asked(), asked()], [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
     assert_eq!(mesher.buried(), [0]);
 }
 

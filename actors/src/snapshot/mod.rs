@@ -16,6 +16,7 @@ pub mod handshakes;
 pub mod port;
 pub mod stats;
 pub mod tls;
+mod tls_reason;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub use failure::Failure;
 pub use tls::{Tls, TlsClient, TlsServer};
+pub use tls_reason::TlsReason;
 
 /// Services by name, as written in a request's authority (case is significant, as in service-center).
 pub type ServiceMap = HashMap<Arc<str>, Resolution, foldhash::fast::RandomState>;

@@ -11,12 +11,10 @@ use super::expiry::{Expiry, Nearness};
 use super::fault::Fault;
 use super::part::{Made, Part};
 use super::settings::TagSettings;
-use super::tags::{self, Keys, Tag};
+use super::tags::{self, Keys, REGISTRY_ADDRESS, Tag};
 use crate::config::{Code, Config, Report};
 use crate::snapshot::Protocol;
 use crate::snapshot::tls::{Tls as Table, TlsClients};
-
-const REGISTRY_ADDRESS: &str = "servicecomb.registry.address";
 
 /// Everything that `ssl.*` comes to. The default is nothing: all is plain.
 #[derive(Debug, Clone, Default)]

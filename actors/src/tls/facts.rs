@@ -1,13 +1,24 @@
 //! What a certificate says, as far as anybody here asks. Pure.
 
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate, X509Version};
 
 /// First and last second in which it is valid, since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) from_s: i64,
     pub(super) until_s: i64,
+}
+
+/// Why a certificate may be trusted as it is, but not for the one that has signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// `openssl x509 -req` wrote such before version 3.2.
+    #[error("it is of X.509 version 1; sign it anew with extensions, as by `openssl x509 -req -extfile`")]
+    Version,
+    /// The one of Mesher's manual, where the peer does not know it.
+    #[error("it is that of an authority, or signs itself, and is none of those in caFile")]
+    Authority,
 }
 
 /// When it is valid; none if it is no certificate.
@@ -26,6 +37,15 @@ pub(super) fn dns_names(der: &CertificateDer<'_>) -> Vec<String> {
         _ => None,
     };
     names.value.general_names.iter().filter_map(dns).collect()
+}
+
+/// What makes it one that no chain of trust can end with, if there is such a thing.
+pub(super) fn unfit_for_leaf(der: &CertificateDer<'_>) -> Option<Unfit> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    if certificate.version() != X509Version::V3 {
+        return Some(Unfit::Version);
+    }
+    certificate.is_ca().then_some(Unfit::Authority)
 }
 
 /// Its public key with the algorithm's name.

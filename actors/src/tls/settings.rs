@@ -41,6 +41,7 @@ pub(super) struct TagSettings {
     pub(super) suites: Vec<CipherSuite>,
     /// TLS 1.2 is not spoken.
     pub(super) tls13_only: bool,
+    /// Read only if somebody is verified by it, as with Mesher.
     pub(super) ca: Option<KeyFile>,
     /// Own certificates, the default one first.
     pub(super) pairs: Vec<Pair>,
@@ -78,12 +79,13 @@ impl TagSettings {
             Mode::Strict => false,
             Mode::Permissive => true,
         };
+        let verify_peer = verify_peer(keys, report);
         let settings = Self {
             permissive,
-            verify_peer: verify_peer(keys, report),
+            verify_peer,
             tls13_only: protocol(keys, report),
             suites: cipher_suites(keys, report),
-            ca: files(keys, "caFile").into_iter().next(),
+            ca: files(keys, "caFile").into_iter().next().filter(|_| verify_peer),
             pairs: pairs(keys, report),
             passphrase: files(keys, "certPwdFile").into_iter().next(),
             cipher: cipher(keys, ciphers, report),
@@ -136,6 +138,16 @@ impl TagSettings {
             report
                 .error(Code::MISSING_VALUE, &asking.origin, message)
                 .help(format!("name a certificate and its private key, or set `ssl.{tag}.mode: disable`"));
+        }
+        let ca = keys.find("caFile").filter(|(key, _)| *key == format!("ssl.{tag}.caFile"));
+        if let Some((key, entry)) = ca.filter(|_| self.tag.is_server() && !self.verify_peer) {
+            let message = format!(
+                "`{key}` has no effect: `ssl.{tag}.verifyPeer` is not true, so callers are not asked for a \
+                 certificate"
+            );
+            report
+                .warning(Code::NO_EFFECT, &entry.key_origin, message)
+                .help(format!("set `ssl.{tag}.verifyPeer: true`, or remove it"));
         }
         if !self.tag.is_server() && !self.verify_peer {
             // A key without a tag is warned of once, not for each tag that it reaches.

@@ -26,6 +26,8 @@ const WITHOUT_EFFECT: [&str; 6] = [
 ];
 /// Tags of the client that talks to the registry, the first counting most: Mesher has one client for each of them.
 const REGISTRY: [&str; 3] = ["registrator.Consumer", "serviceDiscovery.Consumer", "registry.Consumer"];
+/// Where the registry is.
+pub(super) const REGISTRY_ADDRESS: &str = "servicecomb.registry.address";
 const LOCAL: &str = "mesher.Provider";
 const ADMIN: &str = "rest-admin.Provider";
 
@@ -143,6 +145,7 @@ pub(super) fn inspect(config: &Config, own: &str, report: &mut Report) {
             ));
         }
     }
+    inspect_registry(config, report);
     let global = NAMES.iter().filter(|name| **name != MODE).find_map(|name| {
         let key = format!("ssl.{name}");
         config.raw(&key).filter(|entry| entry.text() != Some("")).map(|entry| (key, entry))
@@ -157,6 +160,21 @@ pub(super) fn inspect(config: &Config, own: &str, report: &mut Report) {
             "give it a tag, as in `ssl.<service>.rest.Consumer.caFile`; or set `ssl.<tag>.mode: disable` for what \
              is to stay in the clear",
         );
+    }
+}
+
+/// Its address alone decides whether the registry is called by TLS.
+fn inspect_registry(config: &Config, report: &mut Report) {
+    let is_secure = config.list(REGISTRY_ADDRESS).iter().any(|address| address.starts_with("https://"));
+    let asking = used(config).find(|(tag, entry)| REGISTRY.contains(tag) && entry.text() != Some(""));
+    if let Some((tag, entry)) = asking.filter(|_| !is_secure) {
+        let message = format!(
+            "`ssl.{tag}` has no effect: no address in `{REGISTRY_ADDRESS}` says https, so the registry is called in \
+             the clear"
+        );
+        report
+            .warning(Code::NO_EFFECT, &entry.key_origin, message)
+            .help(format!("write https:// in `{REGISTRY_ADDRESS}`, or remove it"));
     }
 }
 

@@ -17,7 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use tracing::warn;
 
@@ -196,15 +197,12 @@ impl ServerCertVerifier for ServiceVerifier {
             tell_pinned(&self.is_told, &self.target);
             return Ok(ServerCertVerified::assertion());
         }
-        let parsed = ParsedCertificate::try_from(leaf)?;
-        let algorithms = self.proof.0.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.trust.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
+        let (roots, algorithms) = (&self.trust.roots, self.proof.0.all);
+        ParsedCertificate::try_from(leaf)
+            .and_then(|parsed| {
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)
+            })
+            .map_err(|error| explained(error, leaf))?;
         self.name.verify(leaf, called)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -262,10 +260,19 @@ impl ClientCertVerifier for CallerVerifier {
             tell_pinned(&self.is_told, &self.target);
             return Ok(ClientCertVerified::assertion());
         }
-        self.chain.verify_client_cert(leaf, intermediates, now)
+        self.chain.verify_client_cert(leaf, intermediates, now).map_err(|error| explained(error, leaf))
     }
 
     proves_by_key!(proof);
+}
+
+/// The library's own word for it, where that is a word of the library alone.
+fn explained(error: Error, leaf: &CertificateDer<'_>) -> Error {
+    let is_other = matches!(error, Error::InvalidCertificate(CertificateError::Other(_)));
+    match facts::unfit_for_leaf(leaf).filter(|_| is_other) {
+        Some(unfit) => CertificateError::Other(OtherError(Arc::new(unfit))).into(),
+        None => error,
+    }
 }
 
 /// Once for each target: it is said of a configuration, not of a connection.

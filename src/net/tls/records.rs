@@ -37,6 +37,8 @@ pub(super) struct Records {
     pub(super) output: Output,
     /// The last byte of a write whose records have not all left: taken, and not reported yet.
     pub(super) held: Option<u8>,
+    /// There has been plaintext of the peer's.
+    pub(super) heard: bool,
     /// rustls has a buffer for large records.
     grown: bool,
 }
@@ -86,6 +88,7 @@ impl Records {
             input: Input::Open,
             output: Output::Open,
             held: None,
+            heard: false,
             grown: false,
         }
     }
@@ -171,6 +174,7 @@ impl Records {
             match self.tls.process_new_packets() {
                 Ok(io) => {
                     self.plaintext = io.plaintext_bytes_to_read();
+                    self.heard |= self.plaintext > 0;
                     if io.peer_has_closed() {
                         self.input = Input::Ended;
                     }

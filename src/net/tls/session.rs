@@ -39,12 +39,22 @@ impl Session {
             Poll::Ready(done) => Poll::Ready(done),
             Poll::Pending => Pin::new(&mut late).poll(cx).map(|()| Err(TlsError::TimedOut)),
         })
-        .await?;
+        .await
+        .map_err(TlsError::in_handshake)?;
         Ok(Session {
             alpn: records.tls.alpn_protocol().map(Into::into),
             resumed: records.tls.handshake_kind() == Some(HandshakeKind::Resumed),
             records: RefCell::new(records),
         })
+    }
+
+    /// See [`Stream::tls_refusal`](crate::net::Stream::tls_refusal).
+    pub(in crate::net) fn refusal(&self) -> Option<TlsError> {
+        let mut records = self.records.borrow_mut();
+        if records.input != Input::Broken || records.heard {
+            return None;
+        }
+        Some(records.why_broken()).filter(TlsError::is_refused_certificate)
     }
 
     /// See [`Stream::poll_read`](crate::net::Stream::poll_read).

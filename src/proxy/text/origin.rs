@@ -80,6 +80,9 @@ impl<'a> TextOrigin<'a> {
     }
 
     fn broken(&self, what: &str) -> Lost {
+        if let Some(refusal) = self.up.tls_refusal() {
+            return Lost::unconnected(self.up.peer_addr(), &refusal);
+        }
         let has_arrived = self.interims || self.head.is_started();
         let (failure, when) = match self.stage {
             Stage::Body => (Failure::UpstreamReset, "in the middle of its response"),

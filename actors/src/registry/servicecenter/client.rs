@@ -14,6 +14,7 @@ use super::discovery::{Find, Node};
 use super::error::CallError;
 use super::settings::{Address, ServiceCenterSettings};
 use super::wire::{self, Code, FindAnswer};
+use crate::snapshot::TlsReason;
 use crate::tls::SharedClient;
 
 /// Longest time for a connection: on a network that works it takes milliseconds.
@@ -302,12 +303,14 @@ async fn read_body(
     Ok(body)
 }
 
-/// The innermost cause says most: the outer ones repeat the address.
+/// The innermost cause says most: the outer ones repeat the address. Of TLS it is in words of our own.
 fn unavailable(address: &Address, error: &reqwest::Error, timeout: Duration) -> CallError {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
+    let tls = TlsReason::among(error).map(|reason| format!("TLS: {reason}"));
+    let cause = tls.unwrap_or_else(|| cause.to_string());
     CallError::Unavailable(if error.is_connect() {
         format!("service-center at {address} cannot be reached: {cause}")
     } else if error.is_timeout() {
@@ -472,7 +475,11 @@ mod tests {
         };
         verify("bad.crt");
         let refused = client.find(find(None)).await.unwrap_err().to_string();
-        assert!(refused.contains("cannot be reached") && refused.contains("certificate"), "{refused}");
+        assert!(
+            refused
+                .contains("cannot be reached: TLS: the peer's certificate is not from an issuer in caFile"),
+            "{refused}"
+        );
         verify("good.crt");
         assert!(client.find(find(None)).await.is_ok());
     }

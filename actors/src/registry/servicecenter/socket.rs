@@ -20,6 +20,7 @@ use reqwest::Url;
 use super::client::{CONNECT_TIMEOUT, TENANT, USER_AGENT};
 use super::settings::Address;
 use super::wire::FRAME_LENGTH_MAX;
+use crate::snapshot::TlsReason;
 
 /// Bytes read at once: frames are about half a kilobyte.
 const READ_LENGTH: usize = 8 << 10;
@@ -68,7 +69,7 @@ impl Socket {
         };
         match timeout(CONNECT_TIMEOUT, upgrade(stream, url)).await {
             Ok(Ok(socket)) => Ok(Self(socket)),
-            Ok(Err(error)) => Err(OpenError::NotUpgraded(format!("{address}: {error}"))),
+            Ok(Err(error)) => Err(OpenError::NotUpgraded(format!("{address}: {}", why(&error)))),
             Err(_) => Err(OpenError::NotUpgraded(format!("{address}: no answer within {CONNECT_TIMEOUT:?}"))),
         }
     }
@@ -95,9 +96,14 @@ async fn connect(address: &Address, tls: Arc<ClientConfig>) -> Result<Box<dyn Tr
         None => Ok(Box::new(stream)),
         Some(name) => {
             let secured = TlsConnector::from(tls).connect(name?, stream).await;
-            Ok(Box::new(secured.map_err(|e| e.to_string())?))
+            Ok(Box::new(secured.map_err(|e| why(&e))?))
         }
     }
+}
+
+/// Of TLS in words of our own.
+fn why(error: &(dyn std::error::Error + 'static)) -> String {
+    TlsReason::among(error).map_or_else(|| error.to_string(), |reason| format!("TLS: {reason}"))
 }
 
 async fn upgrade(

@@ -51,6 +51,23 @@ fn a_certificate_that_has_ended_is_refused() {
 }
 
 #[test]
+fn a_certificate_that_no_authority_can_vouch_for_is_refused_in_words() {
+    let cases = [
+        ("manual.crt", "rsa.pkcs1.pem", "signs itself, and is none of those in caFile"),
+        ("version1.crt", "ec.sec1.pem", "is of X.509 version 1; sign it anew"),
+    ];
+    for (certificate, key, says) in cases {
+        let home = Home::new();
+        home.write("me.crt", &test_text(certificate)).write("me.key", &test_text(key));
+        home.write("ca.crt", &Authority::new().pem);
+        let tls = home.good(&format!("{LISTENER}{VERIFIED}"));
+        let refused = shake(&external(&tls), &rest(&tls, "me-too")).unwrap_err();
+        let said = TlsReason(&refused).to_string();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
 fn the_certificate_of_the_manual_is_pinned_on_both_sides() {
     let home = Home::new();
     home.write("me.crt", &test_text("manual.crt")).write("me.key", &test_text("rsa.pkcs1.pem"));

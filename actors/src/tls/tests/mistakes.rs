@@ -94,3 +94,28 @@ fn those_who_are_not_verified_are_warned_of() {
     has(&report, "W0306", "the certificate of the registry is not verified");
     assert!(tls.registry().is_some());
 }
+
+#[test]
+fn an_authority_that_nobody_is_verified_by_is_not_read_and_a_listener_is_warned_of_it() {
+    let (home, authority) = (Home::new(), Authority::new());
+    home.put("me", &authority.issue(&["me"]));
+    let consumer = "ssl.a.rest.Consumer.caFile: gone.crt\n";
+    let (_, report) = home.read(&format!("{LISTENER}ssl.me.rest.Provider.caFile: gone.crt\n{consumer}"));
+    assert!(!report.has_errors(), "{:#?}", problems(&report));
+    has(&report, "W0302", "`ssl.me.rest.Provider.caFile` has no effect");
+    has(&report, "W0306", "`ssl.a.rest.Consumer.verifyPeer` is not true");
+    let (_, report) = home.read(&format!("{LISTENER}{consumer}ssl.a.rest.Consumer.verifyPeer: true\n"));
+    has(&report, "E0204", "gone.crt: there is no such file");
+}
+
+#[test]
+fn keys_for_a_registry_that_is_called_in_the_clear_are_warned_of() {
+    let (home, authority) = (Home::new(), Authority::new());
+    home.write("ca.crt", &authority.pem);
+    let keys = "ssl.registry.Consumer: {verifyPeer: true, caFile: ca.crt}\n";
+    for address in ["", "servicecomb.registry.address: http://127.0.0.1:30100\n"] {
+        let (_, report) = home.read(&format!("{address}{keys}"));
+        has(&report, "W0302", "`ssl.registry.Consumer` has no effect: no address");
+    }
+    home.good(&format!("servicecomb.registry.address: https://127.0.0.1:30100\n{keys}"));
+}

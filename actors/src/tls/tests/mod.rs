@@ -16,8 +16,8 @@ use rustls::{CertificateError, Error, ServerConfig};
 use super::bench::{Authority, Home, Shaken, shake};
 use super::{Tls, load_certificates, load_key};
 use crate::config::Report;
-use crate::snapshot::Protocol;
 use crate::snapshot::tls::TlsClient;
+use crate::snapshot::{Protocol, TlsReason};
 
 const LISTENER: &str = "ssl.me.rest.Provider: {certFile: me.crt, keyFile: me.key}\n";
 const VERIFIED: &str = "ssl.rest.Consumer: {verifyPeer: 'true', caFile: ca.crt}\n";
