@@ -10,10 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{Either, select};
 use h2::client::SendRequest;
-use h2::{Ping, PingPong};
+use h2::{Ping, PingPong, Reason};
 use mesher_actors::snapshot::stats::ShardStats;
 
 use super::endpoint::{Attempt, Dial};
+use super::error::Cause;
 use super::link::Link;
 use super::pulse::Due;
 use super::settings::{STREAMS_UNKNOWN, Settings};
@@ -26,7 +27,7 @@ type H2 = h2::client::Connection<Io, Bytes>;
 pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats: Arc<ShardStats>) {
     let (sender, mut h2, wire) = match establish(&dial, &settings, stats).await {
         Ok(made) => made,
-        Err(why) => return attempt.failed(&why),
+        Err((cause, why)) => return attempt.failed(cause, &why),
     };
     let mut pings = h2.ping_pong();
     let streams_max = streams_max(&h2, &settings);
@@ -45,18 +46,21 @@ impl Drop for RetireOnDrop {
     }
 }
 
+/// Why there is no connection, and the same in words.
+type Unmade = (Cause, String);
+
 /// A connection whose peer has sent its SETTINGS: it speaks HTTP/2, and how many streams it takes is known. Until then no
 /// request is risked on it.
 async fn establish(
     dial: &Dial,
     settings: &Settings,
     stats: Arc<ShardStats>,
-) -> Result<(SendRequest<Bytes>, H2, Rc<Wire>), String> {
-    let wire = Wire::new(dial().await.map_err(|error| error.to_string())?, stats);
+) -> Result<(SendRequest<Bytes>, H2, Rc<Wire>), Unmade> {
+    let connection = dial().await.map_err(|error| (Cause::ConnectFailed, error.to_string()))?;
+    let wire = Wire::new(connection, stats);
     let io = Io(wire.clone());
     let handshake = async {
-        let (mut sender, mut h2) =
-            settings.builder().handshake(io).await.map_err(|error| error.to_string())?;
+        let (mut sender, mut h2) = settings.builder().handshake(io).await.map_err(unmade)?;
         poll_fn(|cx| poll_settings(&mut sender, &mut h2, cx)).await?;
         Ok((sender, h2))
     };
@@ -64,7 +68,9 @@ async fn establish(
     match select(pin!(handshake), net::sleep(timeout)).await {
         Either::Left((made, _)) => made.map(|(sender, h2)| (sender, h2, wire)),
         Either::Right(_) => {
-            Err(format!("it sent no SETTINGS frame within {timeout:?}; does it speak HTTP/2 on this port?"))
+            let why =
+                format!("it sent no SETTINGS frame within {timeout:?}; does it speak HTTP/2 on this port?");
+            Err((Cause::ConnectFailed, why))
         }
     }
 }
@@ -73,16 +79,27 @@ fn poll_settings(
     sender: &mut SendRequest<Bytes>,
     h2: &mut H2,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), String>> {
+) -> Poll<Result<(), Unmade>> {
     match Pin::new(&mut *h2).poll(cx) {
-        Poll::Ready(Ok(())) => return Poll::Ready(Err("it closed the connection at once".to_owned())),
-        Poll::Ready(Err(error)) => return Poll::Ready(Err(format!("it does not speak HTTP/2: {error}"))),
+        Poll::Ready(Ok(())) => return Poll::Ready(Err((Cause::Refused, "it closed it at once".to_owned()))),
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(unmade(error))),
         Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
         Poll::Pending => {}
     }
     match sender.poll_ready(cx) {
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(unmade(error))),
         _ => Poll::Ready(Ok(())),
+    }
+}
+
+/// A peer that goes without saying why may be about to start or to stop, or was taken for another by its load balancer: that
+/// is no word against the next connection. One that says why, or speaks something else, will do so again.
+fn unmade(error: h2::Error) -> Unmade {
+    match error.reason() {
+        Some(Reason::NO_ERROR) => (Cause::Refused, error.to_string()),
+        Some(_) if error.is_remote() => (Cause::ConnectFailed, format!("it refuses it: {error}")),
+        None if error.is_io() => (Cause::Refused, error.to_string()),
+        _ => (Cause::ConnectFailed, format!("it does not speak HTTP/2: {error}")),
     }
 }
 

@@ -81,7 +81,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Cause::ConnectFailed`] if there is no connection and the attempt that all who wait share has failed (the next
-    /// caller starts another); [`Cause::Overflow`] if too many wait already.
+    /// caller starts another), [`Cause::Refused`] if its peer ended it before it took a request; [`Cause::Overflow`] if too
+    /// many wait already.
     pub async fn ready(&self) -> Result<Ready, CallError> {
         if self.waiting.is_empty() {
             if self.chosen().is_some_and(|link| link.may_have_ended()) {
@@ -152,11 +153,11 @@ impl Endpoint {
     }
 
     /// Who waits shares the failure, unless there are connections to wait for.
-    fn not_connected(&self, why: &str) {
+    fn not_connected(&self, cause: Cause, why: &str) {
         self.connecting.set(false);
         if self.links.borrow().is_empty() {
             let detail = format!("no HTTP/2 connection to {}: {why}", self.address);
-            self.waiting.serve_all(|| Err(CallError { cause: Cause::ConnectFailed, detail: detail.clone() }));
+            self.waiting.serve_all(|| Err(CallError { cause, detail: detail.clone() }));
         } else {
             tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
             self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
@@ -214,20 +215,20 @@ impl Attempt {
     }
 
     /// There is none.
-    pub(super) fn failed(mut self, why: &str) {
-        self.fail(why);
+    pub(super) fn failed(mut self, cause: Cause, why: &str) {
+        self.fail(cause, why);
     }
 
-    fn fail(&mut self, why: &str) {
+    fn fail(&mut self, cause: Cause, why: &str) {
         if let Some(endpoint) = self.endpoint.take().and_then(|endpoint| endpoint.upgrade()) {
-            endpoint.not_connected(why);
+            endpoint.not_connected(cause, why);
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.fail("the attempt was given up");
+        self.fail(Cause::ConnectFailed, "the attempt was given up");
     }
 }
 

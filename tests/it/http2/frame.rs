@@ -81,6 +81,16 @@ impl Frame {
         Self::new(kind::DATA, stream, bytes)
     }
 
+    /// The whole answer to a request: 200, and nothing else.
+    pub(crate) fn answer(stream: u32) -> Self {
+        Self::request(stream, &Block::default().field(":status", "200"))
+    }
+
+    /// The end of the connection: streams above `last` were not looked at.
+    pub(crate) fn goaway(last: u32, code: u32) -> Self {
+        Self::new(kind::GOAWAY, 0, [last.to_be_bytes(), code.to_be_bytes()].concat())
+    }
+
     /// The end of a stream.
     pub(crate) fn reset(stream: u32, code: u32) -> Self {
         Self::new(kind::RST_STREAM, stream, code.to_be_bytes())

@@ -63,6 +63,11 @@ impl Door {
 }
 
 impl Line {
+    /// A connection in the clear.
+    pub(crate) fn plain(socket: TcpStream) -> Self {
+        Self { socket, tls: None, unread: Vec::new() }
+    }
+
     /// Another handle. Only one of them may read.
     pub(crate) fn another(&self) -> Self {
         let socket = self.socket.try_clone().expect("a second handle");

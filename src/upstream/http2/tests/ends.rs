@@ -9,7 +9,7 @@ fn all_who_waited_share_a_failed_attempt_and_the_next_caller_starts_another() {
         let calls = [world.call(), world.call(), world.call()];
         drop(world.peer.accept_silently().await);
         for call in calls {
-            assert_eq!(cause(call.await.unwrap()), Cause::ConnectFailed);
+            assert_eq!(cause(call.await.unwrap()), Cause::Refused);
         }
         assert_eq!(world.stats.upstream_connects.value(), 1);
         let call = world.call();
@@ -18,6 +18,31 @@ fn all_who_waited_share_a_failed_attempt_and_the_next_caller_starts_another() {
         session.answer(id).await;
         assert_eq!(call.await.unwrap(), Ok(200));
         assert_eq!((world.streams(), world.connections()), (0, 1));
+    });
+}
+
+#[test]
+fn a_goodbye_while_a_connection_is_set_up_is_a_refusal_and_a_complaint_is_a_failure() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        for (reason, expected) in
+            [(h2::Reason::NO_ERROR, Cause::Refused), (h2::Reason::INADEQUATE_SECURITY, Cause::ConnectFailed)]
+        {
+            for has_settings in [false, true] {
+                let call = world.call();
+                let session = world.peer.accept_silently().await;
+                if has_settings {
+                    // In one piece with the goodbye: no call may slip in between.
+                    session.allow_and_go_away(100, reason).await;
+                } else {
+                    session.go_away_for(0, reason).await;
+                }
+                let error = call.await.unwrap().unwrap_err();
+                assert_eq!(error.cause, expected, "{reason:?}, settings: {has_settings}: {error}");
+                assert!(error.detail.contains(&world.peer.address().to_string()), "{error}");
+                world.everything_is_given_back().await;
+            }
+        }
     });
 }
 
