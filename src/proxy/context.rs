@@ -15,12 +15,12 @@ use super::drain::Drain;
 use super::lookup::Lookups;
 use super::policies::Policies;
 use super::recycle::Recycle;
-use super::seldom::Seldom;
 use super::terms::Terms;
 use crate::balance::Balancer;
 use crate::codec::{RequestHead, ResponseHead};
 use crate::handler::context::SourceContext;
 use crate::handler::{Directory, Peer, Reply, Target};
+use crate::net::Seldom;
 use crate::upstream::Upstreams;
 
 /// Heads and buffers kept for reuse; more requests than this at a time allocate.

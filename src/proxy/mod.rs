@@ -32,7 +32,6 @@ mod relay;
 mod reply;
 mod route;
 mod secure;
-mod seldom;
 mod settings;
 mod terms;
 mod text;

@@ -14,12 +14,12 @@ use super::context::{Context, Random, Spare, Unrouted};
 use super::dates::Dates;
 use super::drain::Drain;
 use super::lookup::Lookups;
-use super::seldom::Seldom;
 use super::settings::Settings;
 use super::terms::Terms;
 use crate::handler::Directory;
 use crate::handler::context::SourceContext;
 use crate::handler::destination::LocalPorts;
+use crate::net::Seldom;
 use crate::upstream::{self, Upstreams};
 
 /// Policies of one mesher, the same for each of its shards.

@@ -19,22 +19,73 @@ use super::link::Link;
 use super::pulse::Due;
 use super::settings::{STREAMS_UNKNOWN, Settings};
 use super::wire::{Io, Wire};
-use crate::net;
+use crate::net::{self, Deadline};
 
 type H2 = h2::client::Connection<Io, Bytes>;
 
+/// How long a peer that is told to calm down may take to make room for that.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Why it is.
+const FLOODED: &str = "it sends frames that ask for no work, without end";
+/// How: GOAWAY on stream 0 with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8).
+const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb];
+
 /// Connects for an endpoint and serves it until the connection ends.
 pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats: Arc<ShardStats>) {
-    let (sender, mut h2, wire) = match establish(&dial, &settings, stats).await {
-        Ok(made) => made,
-        Err((cause, why)) => return attempt.failed(cause, &why),
+    let wire = match dial().await {
+        Ok(connection) => Wire::new(connection, stats),
+        Err(error) => return attempt.failed(Cause::ConnectFailed, &error.to_string()),
     };
+    let endpoint = attempt.endpoint();
+    match establish(&wire, &settings).await {
+        Ok(made) => serve(attempt, made, &wire, &settings).await,
+        Err((cause, why)) => attempt.failed(cause, &why),
+    }
+    if wire.is_flooded() {
+        if let Some(endpoint) = endpoint.upgrade() {
+            endpoint.note_calmed();
+        }
+        calm(&wire).await;
+    }
+}
+
+/// Drives a connection until it ends.
+async fn serve(
+    attempt: Attempt,
+    (sender, mut h2): (SendRequest<Bytes>, H2),
+    wire: &Rc<Wire>,
+    settings: &Settings,
+) {
     let mut pings = h2.ping_pong();
-    let streams_max = streams_max(&h2, &settings);
-    let Some(link) = attempt.succeeded(sender, &wire, streams_max, &settings) else { return };
-    drop(wire);
+    let Some(link) = attempt.succeeded(sender, wire, streams_max(&h2, settings), settings) else { return };
     let link = RetireOnDrop(link);
-    poll_fn(|cx| poll(&link.0, &mut h2, pings.as_mut(), &settings, cx)).await;
+    poll_fn(|cx| poll((&link.0, wire), &mut h2, pings.as_mut(), settings, cx)).await;
+    if wire.is_flooded() {
+        link.0.condemn(FLOODED);
+        // Kept for now: without it the crate would say goodbye by itself.
+        let _sender = link.0.close();
+        finish_frame(&mut h2, wire).await;
+    }
+}
+
+/// What is between two frames when this is over, the peer can be told something else; a peer that does not read cannot.
+async fn finish_frame(h2: &mut H2, wire: &Wire) {
+    let deadline = Deadline::new();
+    deadline.arm(net::now() + GOODBYE);
+    poll_fn(|cx| match Pin::new(&mut *h2).poll(cx) {
+        Poll::Pending if !wire.is_between_frames() => deadline.poll_expired(cx),
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Tells a peer to calm down and lets it read that. The crate is gone: it can say so to clients only.
+async fn calm(wire: &Wire) {
+    if wire.is_between_frames() {
+        // All of it, or nothing that the peer would understand.
+        let _ = poll_fn(|cx| Poll::Ready(wire.stream().poll_write(cx, &CALM))).await;
+    }
+    net::linger(wire.stream(), &Deadline::new()).await;
 }
 
 /// A connection without its task takes no calls, in whatever way the task ended.
@@ -51,22 +102,15 @@ type Unmade = (Cause, String);
 
 /// A connection whose peer has sent its SETTINGS: it speaks HTTP/2, and how many streams it takes is known. Until then no
 /// request is risked on it.
-async fn establish(
-    dial: &Dial,
-    settings: &Settings,
-    stats: Arc<ShardStats>,
-) -> Result<(SendRequest<Bytes>, H2, Rc<Wire>), Unmade> {
-    let connection = dial().await.map_err(|error| (Cause::ConnectFailed, error.to_string()))?;
-    let wire = Wire::new(connection, stats);
-    let io = Io(wire.clone());
+async fn establish(wire: &Rc<Wire>, settings: &Settings) -> Result<(SendRequest<Bytes>, H2), Unmade> {
     let handshake = async {
-        let (mut sender, mut h2) = settings.builder().handshake(io).await.map_err(unmade)?;
-        poll_fn(|cx| poll_settings(&mut sender, &mut h2, cx)).await?;
+        let (mut sender, mut h2) = settings.builder().handshake(Io(wire.clone())).await.map_err(unmade)?;
+        poll_fn(|cx| poll_settings(&mut sender, &mut h2, wire, cx)).await?;
         Ok((sender, h2))
     };
     let timeout = if settings.settings_timeout.is_zero() { Duration::MAX } else { settings.settings_timeout };
     match select(pin!(handshake), net::sleep(timeout)).await {
-        Either::Left((made, _)) => made.map(|(sender, h2)| (sender, h2, wire)),
+        Either::Left((made, _)) => made,
         Either::Right(_) => {
             let why =
                 format!("it sent no SETTINGS frame within {timeout:?}; does it speak HTTP/2 on this port?");
@@ -78,11 +122,15 @@ async fn establish(
 fn poll_settings(
     sender: &mut SendRequest<Bytes>,
     h2: &mut H2,
+    wire: &Wire,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Unmade>> {
     match Pin::new(&mut *h2).poll(cx) {
         Poll::Ready(Ok(())) => return Poll::Ready(Err((Cause::Refused, "it closed it at once".to_owned()))),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(unmade(error))),
+        Poll::Pending if wire.is_flooded() => {
+            return Poll::Ready(Err((Cause::ConnectFailed, FLOODED.to_owned())));
+        }
         Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
         Poll::Pending => {}
     }
@@ -105,7 +153,7 @@ fn unmade(error: h2::Error) -> Unmade {
 
 /// One turn of the connection. Ready when it has ended.
 fn poll(
-    link: &Link,
+    (link, wire): (&Link, &Wire),
     h2: &mut H2,
     pings: Option<&mut PingPong>,
     settings: &Settings,
@@ -115,6 +163,9 @@ fn poll(
         if let Err(error) = ended {
             tracing::debug!(peer = %link.peer(), %error, "an upstream HTTP/2 connection broke");
         }
+        return Poll::Ready(());
+    }
+    if wire.is_flooded() {
         return Poll::Ready(());
     }
     link.set_limit(streams_max(h2, settings));

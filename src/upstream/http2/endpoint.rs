@@ -22,7 +22,7 @@ use super::pulse::Pulse;
 use super::queue::Queue;
 use super::settings::Settings;
 use super::wire::Wire;
-use crate::net;
+use crate::net::{self, Seldom};
 use crate::upstream::Connection;
 
 /// After an attempt to make a further connection failed: how long the endpoint gets by with those it has. Otherwise each
@@ -45,6 +45,8 @@ pub struct Endpoint {
     connecting: Cell<bool>,
     /// No further connection is tried until then.
     paused_until: Cell<Option<Instant>>,
+    /// Floods of its peer that are told of.
+    floods_told: Seldom,
     me: Weak<Self>,
 }
 
@@ -72,6 +74,7 @@ impl Endpoint {
             waiting: Queue::new(),
             connecting: Cell::new(false),
             paused_until: Cell::new(None),
+            floods_told: Seldom::default(),
             me: me.clone(),
         })
     }
@@ -117,6 +120,18 @@ impl Endpoint {
     /// A connection takes no more calls.
     pub(super) fn forget(&self, link: &Link) {
         self.links.borrow_mut().retain(|known| !std::ptr::eq(&**known, link));
+    }
+
+    /// Counts a connection whose peer was told to calm down, and tells of it, though not of each one.
+    pub(super) fn note_calmed(&self) {
+        self.stats.upstream_http2_calmed.add(1);
+        if let Some(untold) = self.floods_told.tell(net::now()) {
+            tracing::warn!(
+                peer = %self.address,
+                untold,
+                "an upstream HTTP/2 connection was ended: its peer floods it with frames that ask for no work"
+            );
+        }
     }
 
     fn take(&self) -> Option<Ready> {
@@ -197,6 +212,11 @@ fn loads(links: &[Rc<Link>]) -> impl Iterator<Item = Load> + Clone {
 // === impl Attempt ===
 
 impl Attempt {
+    /// Whose it is.
+    pub(super) fn endpoint(&self) -> Weak<Endpoint> {
+        self.endpoint.clone().unwrap_or_default()
+    }
+
     /// There is a connection; it is the endpoint's if that still exists.
     pub(super) fn succeeded(
         mut self,

@@ -14,9 +14,8 @@ use super::rogue::Rogue;
 /// A sidecar that calls the only instance there is.
 fn calling(rogue: &Rogue) -> Mesher {
     let address = rogue.address();
-    let registry = format!(
-        "services:\n  {AUTHORITY}:\n    - version: 0.0.1\n      endpoints: [\"grpc://{address}\"]\n"
-    );
+    let registry =
+        format!("services:\n  {AUTHORITY}:\n    - version: 0.0.1\n      endpoints: [\"grpc://{address}\"]\n");
     Start::new(Conf::sidecar("caller").file("registry.yaml", &registry)).ready()
 }
 
@@ -35,7 +34,8 @@ fn serve(visitor: &Attacker) {
 #[track_caller]
 fn ask(first: fn(&Attacker)) -> [(u16, usize); 2] {
     let by = |client: fn(&Mesher) -> u16| {
-        let rogue = Rogue::start(move |visitor, number| if number == 0 { first(&visitor) } else { serve(&visitor) });
+        let rogue =
+            Rogue::start(move |visitor, number| if number == 0 { first(&visitor) } else { serve(&visitor) });
         let mesher = calling(&rogue);
         (client(&mesher), rogue.connections())
     };
@@ -43,7 +43,8 @@ fn ask(first: fn(&Attacker)) -> [(u16, usize); 2] {
 }
 
 fn by_http1(mesher: &Mesher) -> u16 {
-    let request = format!("POST http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 4\r\n\r\nbody");
+    let request =
+        format!("POST http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 4\r\n\r\nbody");
     let Response { status, .. } = mesher.connect().ask(request);
     status
 }

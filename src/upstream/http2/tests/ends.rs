@@ -1,5 +1,6 @@
 //! How connections end, and what becomes of the calls on them.
 
+use super::peer::GOAWAY;
 use super::*;
 
 #[test]
@@ -258,6 +259,54 @@ fn when_its_pool_is_gone_an_endpoint_finishes_what_runs_and_takes_nothing_new() 
         session.answer(id).await;
         assert_eq!(call.await.unwrap(), Ok(200));
         session.goodbye().await;
+    });
+}
+
+#[test]
+fn a_peer_that_floods_is_told_to_calm_down_and_loses_its_calls() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let calls = [world.call(), world.call()];
+        let mut session = world.peer.accept(100).await;
+        for _ in &calls {
+            session.request().await;
+        }
+        session.flood(super::peer::PING, 8).await;
+        let last = session.frame().await.expect("a reason is told");
+        assert_eq!((last.kind, last.id, &last.payload[4..]), (GOAWAY, 0, &[0, 0, 0, 0xb][..]));
+        assert_eq!(session.frame().await, None);
+        for call in calls {
+            let error = call.await.unwrap().unwrap_err();
+            assert_eq!(error.cause, Cause::Closed);
+            assert!(error.detail.contains("ask for no work"), "{error}");
+        }
+        drop(session);
+        world.everything_is_given_back().await;
+        assert_eq!(world.stats.upstream_http2_calmed.value(), 1);
+        // The next is served on another connection.
+        let call = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        session.answer(id).await;
+        assert_eq!(call.await.unwrap(), Ok(200));
+    });
+}
+
+#[test]
+fn a_peer_that_floods_in_place_of_its_settings_is_no_connection() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let call = world.call();
+        let mut session = world.peer.accept_silently().await;
+        session.flood(0xbb, 8).await;
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error.cause, Cause::ConnectFailed);
+        assert!(error.detail.contains("ask for no work"), "{error}");
+        let last = session.frame().await.expect("a reason is told");
+        assert_eq!((last.kind, &last.payload[4..]), (GOAWAY, &[0, 0, 0, 0xb][..]));
+        drop(session);
+        world.everything_is_given_back().await;
+        assert_eq!(world.stats.upstream_http2_calmed.value(), 1);
     });
 }
 

@@ -169,6 +169,14 @@ impl Session {
         self.send_raw(&[settings, frame(GOAWAY, 0, 0, &goodbye(0, reason))].concat()).await;
     }
 
+    /// More frames of this kind than any peer has a use for.
+    pub(super) async fn flood(&self, kind: u8, bytes: usize) {
+        let many = frame(kind, 0, 0, &vec![0; bytes]).repeat(100);
+        for _ in 0..150 {
+            self.send_raw(&many).await;
+        }
+    }
+
     pub(super) async fn send(&self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
         self.send_raw(&frame(kind, flags, id, payload)).await;
     }
