@@ -23,7 +23,7 @@ const TOKENS_MAX: u32 = 1 << 20;
 pub(super) const FOR_STREAM: u32 = 10;
 /// Tokens for a request that a server is asked: its answer may have four interim heads, and the same again for a reset, an
 /// empty end and what it measures by. Most answers have none of it.
-pub(super) const FOR_REQUEST: u32 = 40;
+pub(super) const FOR_REQUEST: u32 = 80;
 /// Tokens for a frame of DATA that the peer sends.
 pub(super) const FOR_RECEIVED: u32 = 1;
 /// Tokens for each piece of at most [`SENT_PIECE_BYTES`] that the peer is sent. Libraries answer a frame by two updates,
@@ -38,9 +38,9 @@ pub(super) const PAYLOAD_STEP_BYTES: usize = 64;
 /// Longest payload that is counted: a longer one is refused for its length.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 16_384;
 
-/// What a header block of a server costs that is neither the head nor the trailers of an answer, as bytes of a payload. It
-/// may be small and become a list of 64 KiB, which takes as long to read as a few frames take to be thrown away.
-pub(super) const INTERIM_BYTES: usize = 7 * PAYLOAD_STEP_BYTES;
+/// What a header block of a server costs that is neither the head nor the trailers of an answer, as bytes of a payload beside
+/// its own. It may be small and become a list of 64 KiB, which takes as long to read as many frames take to be thrown away.
+pub(super) const INTERIM_BYTES: usize = 15 * PAYLOAD_STEP_BYTES;
 /// Header blocks that a server owes for a request: the head of its answer, and trailers.
 pub(super) const BLOCKS_OWED: u32 = 2;
 /// Most blocks that are owed at a time: those of far more requests than a connection carries. Most answers have no trailers,

@@ -65,6 +65,8 @@ pub struct FrameWatch {
     block_since: Option<Instant>,
     /// It ends with the payload of the present frame.
     block_ends: bool,
+    /// The last block was not owed: what follows of it costs, too.
+    block_costs: bool,
     fault: Option<FrameFault>,
 }
 
@@ -204,7 +206,11 @@ impl FrameWatch {
                 self.block_since.get_or_insert(now);
                 self.block_ends = flags & END_HEADERS != 0;
                 self.end_block();
-                if kind == HEADERS { self.block(u32::from_be_bytes(stream) & STREAM_BITS) } else { Ok(()) }
+                match kind {
+                    HEADERS => self.block(u32::from_be_bytes(stream) & STREAM_BITS, length),
+                    _ if self.block_costs => self.spend(length),
+                    _ => Ok(()),
+                }
             }
             DATA if flags & PADDED != 0 && length > 0 => {
                 self.look = Look::Padding;
@@ -221,7 +227,8 @@ impl FrameWatch {
 
     /// A header block. A client's begins a stream if its number is higher than all before (RFC 9113 section 5.1.1), and ends
     /// one otherwise; a server's is part of an answer.
-    fn block(&mut self, stream: u32) -> Result<(), FrameFault> {
+    fn block(&mut self, stream: u32, bytes: usize) -> Result<(), FrameFault> {
+        self.block_costs = self.streams == Streams::Owed(0);
         match &mut self.streams {
             Streams::Begun(last) if stream > *last => {
                 *last = stream;
@@ -229,7 +236,7 @@ impl FrameWatch {
                 Ok(())
             }
             Streams::Begun(_) => self.spend(0),
-            Streams::Owed(0) => self.spend(frame_budget::INTERIM_BYTES),
+            Streams::Owed(0) => self.spend(bytes.saturating_add(frame_budget::INTERIM_BYTES)),
             Streams::Owed(blocks) => {
                 *blocks = blocks.saturating_sub(1);
                 Ok(())
@@ -390,6 +397,14 @@ mod tests {
         assert_eq!(passing(&mut asked(0), &block), 0);
         assert_eq!(passing(&mut asked(3), &block), 3 * (owed as usize + beside / price));
         assert_eq!(passing(&mut asked(3), &frame(PING, 0, &[0; 8])), 3 * beside);
+        // A long one costs more, in however many frames; one that is owed may be as long as it likes.
+        let (begun, more) = (frame(HEADERS, 0, b"block"), frame(CONTINUATION, 0, &[0; 64]));
+        let continued = |mut watch: FrameWatch| {
+            watch.follow(&begun, Instant::now());
+            (0..100).take_while(|_| watch.follow(&more, Instant::now()) == more.len()).count()
+        };
+        assert_eq!(continued(asked(0).and_tokens(u32::try_from(price).unwrap_or(0) + 10)), 5);
+        assert_eq!(continued(asked(1).and_tokens(0)), 100);
         let mut often = asked(1_000_000).and_tokens(0);
         assert_eq!(passing(&mut often, &block), frame_budget::BLOCKS_OWED_MAX as usize);
         assert_eq!(often.fault(), Some(FrameFault::Flood));

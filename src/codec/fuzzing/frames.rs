@@ -15,7 +15,7 @@ pub fn fuzz_http2_frames(data: &[u8]) {
         FrameWatch::default().and_tokens(tokens as u32)
     });
     // One that was asked once.
-    follow(data, *seed, naive(data, tokens + 40, Sender::Server { owed: 2 }), || {
+    follow(data, *seed, naive(data, tokens + 80, Sender::Server { owed: 2, costs: false }), || {
         let mut watch = FrameWatch::of_server().and_tokens(tokens as u32);
         watch.note_asked();
         watch
@@ -46,7 +46,7 @@ fn follow(data: &[u8], seed: u8, whole: Option<(FrameFault, usize)>, watch: impl
 /// Who sends, and what a header block depends on.
 enum Sender {
     Client { last: u32 },
-    Server { owed: usize },
+    Server { owed: usize, costs: bool },
 }
 
 /// The first bad frame, and how many bytes it takes to know.
@@ -73,10 +73,16 @@ fn naive(data: &[u8], mut tokens: usize, mut sender: Sender) -> Option<(FrameFau
                 Worth { earned: 10, ..Worth::default() }
             }
             (1, Sender::Client { .. }) => Worth { price: 1, ..Worth::default() },
-            (1, Sender::Server { owed: 0 }) => Worth { price: 8, ..Worth::default() },
-            (1, Sender::Server { owed }) => {
-                *owed -= 1;
+            (1, Sender::Server { owed: 0, costs }) => {
+                *costs = true;
+                Worth { price: 16 + length.min(16_384 - 15 * 64) / 64, ..Worth::default() }
+            }
+            (1, Sender::Server { owed, costs }) => {
+                (*owed, *costs) = (*owed - 1, false);
                 Worth::default()
+            }
+            (9, Sender::Server { costs: true, .. }) => {
+                Worth { price: 1 + length.min(16_384) / 64, ..Worth::default() }
             }
             (kind, _) => worth(kind, head[4], length, payload.first()),
         };

@@ -25,9 +25,10 @@ type H2 = h2::client::Connection<Io, Bytes>;
 
 /// How long a peer that is told to calm down may take to make room for that.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Why it is.
+/// Why it is, and why the crate does so by itself.
 const FLOODED: &str = "it sends frames that ask for no work, without end";
-/// How: GOAWAY on stream 0 with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8).
+const WASTEFUL: &str = "it wastes streams, or frames within them";
+/// How the crate cannot tell a server: GOAWAY on stream 0 with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8).
 const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb];
 
 /// Connects for an endpoint and serves it until the connection ends.
@@ -37,35 +38,43 @@ pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats:
         Err(error) => return attempt.failed(Cause::ConnectFailed, &error.to_string()),
     };
     let endpoint = attempt.endpoint();
-    match establish(&wire, &settings).await {
+    let told = match establish(&wire, &settings).await {
         Ok(made) => serve(attempt, made, &wire, &settings).await,
-        Err((cause, why)) => attempt.failed(cause, &why),
-    }
-    if wire.is_flooded() {
-        if let Some(endpoint) = endpoint.upgrade() {
-            endpoint.note_calmed();
+        Err((cause, why)) => {
+            attempt.failed(cause, &why);
+            None
         }
-        calm(&wire).await;
+    };
+    let why = told.or(wire.is_flooded().then_some(FLOODED));
+    let Some(why) = why else { return };
+    if let Some(endpoint) = endpoint.upgrade() {
+        endpoint.note_calmed(why);
     }
+    if told.is_none() && wire.is_between_frames() {
+        // All of it, or nothing that the peer would understand.
+        let _ = poll_fn(|cx| Poll::Ready(wire.stream().poll_write(cx, &CALM))).await;
+    }
+    net::linger(wire.stream(), &Deadline::new()).await;
 }
 
-/// Drives a connection until it ends.
+/// Drives a connection until it ends. Why the crate has told the peer to calm down, if it has.
 async fn serve(
     attempt: Attempt,
     (sender, mut h2): (SendRequest<Bytes>, H2),
     wire: &Rc<Wire>,
     settings: &Settings,
-) {
+) -> Option<&'static str> {
     let mut pings = h2.ping_pong();
-    let Some(link) = attempt.succeeded(sender, wire, streams_max(&h2, settings), settings) else { return };
+    let link = attempt.succeeded(sender, wire, streams_max(&h2, settings), settings)?;
     let link = RetireOnDrop(link);
-    poll_fn(|cx| poll((&link.0, wire), &mut h2, pings.as_mut(), settings, cx)).await;
+    let told = poll_fn(|cx| poll((&link.0, wire), &mut h2, pings.as_mut(), settings, cx)).await;
     if wire.is_flooded() {
         link.0.condemn(FLOODED);
         // Kept for now: without it the crate would say goodbye by itself.
         let _sender = link.0.close();
         finish_frame(&mut h2, wire).await;
     }
+    told
 }
 
 /// What is between two frames when this is over, the peer can be told something else; a peer that does not read cannot.
@@ -77,15 +86,6 @@ async fn finish_frame(h2: &mut H2, wire: &Wire) {
         _ => Poll::Ready(()),
     })
     .await;
-}
-
-/// Tells a peer to calm down and lets it read that. The crate is gone: it can say so to clients only.
-async fn calm(wire: &Wire) {
-    if wire.is_between_frames() {
-        // All of it, or nothing that the peer would understand.
-        let _ = poll_fn(|cx| Poll::Ready(wire.stream().poll_write(cx, &CALM))).await;
-    }
-    net::linger(wire.stream(), &Deadline::new()).await;
 }
 
 /// A connection without its task takes no calls, in whatever way the task ended.
@@ -151,26 +151,26 @@ fn unmade(error: h2::Error) -> Unmade {
     }
 }
 
-/// One turn of the connection. Ready when it has ended.
+/// One turn of the connection. Ready when it has ended, or has to; see [`serve`] for what with.
 fn poll(
     (link, wire): (&Link, &Wire),
     h2: &mut H2,
     pings: Option<&mut PingPong>,
     settings: &Settings,
     cx: &mut Context<'_>,
-) -> Poll<()> {
+) -> Poll<Option<&'static str>> {
     if let Poll::Ready(ended) = Pin::new(&mut *h2).poll(cx) {
-        if let Err(error) = ended {
-            tracing::debug!(peer = %link.peer(), %error, "an upstream HTTP/2 connection broke");
-        }
-        return Poll::Ready(());
+        let Err(error) = ended else { return Poll::Ready(None) };
+        tracing::debug!(peer = %link.peer(), %error, "an upstream HTTP/2 connection broke");
+        let is_calmed = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        return Poll::Ready(is_calmed.then_some(WASTEFUL));
     }
     if wire.is_flooded() {
-        return Poll::Ready(());
+        return Poll::Ready(None);
     }
     link.set_limit(streams_max(h2, settings));
     link.check_open(cx);
-    let Some(pings) = pings else { return Poll::Ready(()) };
+    let Some(pings) = pings else { return Poll::Ready(None) };
     if link.is_pinging() && pings.poll_pong(cx).is_ready() {
         link.ping_answered();
     }
@@ -189,7 +189,7 @@ fn poll(
             Due::Drop(why) => {
                 tracing::debug!(peer = %link.peer(), why, "an upstream HTTP/2 connection is given up");
                 link.give_up(why);
-                return Poll::Ready(());
+                return Poll::Ready(None);
             }
         }
         if link.poll_due(cx).is_pending() {

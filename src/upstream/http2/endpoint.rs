@@ -45,8 +45,7 @@ pub struct Endpoint {
     connecting: Cell<bool>,
     /// No further connection is tried until then.
     paused_until: Cell<Option<Instant>>,
-    /// Floods of its peer that are told of.
-    floods_told: Seldom,
+    calmed_told: Seldom,
     me: Weak<Self>,
 }
 
@@ -74,7 +73,7 @@ impl Endpoint {
             waiting: Queue::new(),
             connecting: Cell::new(false),
             paused_until: Cell::new(None),
-            floods_told: Seldom::default(),
+            calmed_told: Seldom::default(),
             me: me.clone(),
         })
     }
@@ -123,13 +122,14 @@ impl Endpoint {
     }
 
     /// Counts a connection whose peer was told to calm down, and tells of it, though not of each one.
-    pub(super) fn note_calmed(&self) {
+    pub(super) fn note_calmed(&self, why: &str) {
         self.stats.upstream_http2_calmed.add(1);
-        if let Some(untold) = self.floods_told.tell(net::now()) {
+        if let Some(untold) = self.calmed_told.tell(net::now()) {
             tracing::warn!(
                 peer = %self.address,
+                why,
                 untold,
-                "an upstream HTTP/2 connection was ended: its peer floods it with frames that ask for no work"
+                "an upstream HTTP/2 connection was ended: its peer was told to calm down"
             );
         }
     }

@@ -82,6 +82,19 @@ impl Attacker {
         attacker
     }
 
+    /// The same, and nothing is ever read.
+    #[track_caller]
+    pub(crate) fn deaf(socket: TcpStream) -> Self {
+        Self::on(Line::plain(socket), BLOCKED_AFTER).stop_reading()
+    }
+
+    #[track_caller]
+    fn stop_reading(self) -> Self {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.line.socket, STALLED_BUFFER_BYTES)
+            .expect("not a TCP connection");
+        self
+    }
+
     /// Notes what comes behind so many bytes.
     fn listen(&self, skipped: usize) {
         let (mut line, said) = (self.line.another(), self.said.clone());
@@ -98,9 +111,7 @@ impl Attacker {
     /// Connects, sends the preface and never reads.
     #[track_caller]
     pub(crate) fn stalled(to: impl Into<Door>) -> Self {
-        let attacker = Self::open(&to.into(), BLOCKED_AFTER);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&attacker.line.socket, STALLED_BUFFER_BYTES)
-            .expect("not a TCP connection");
+        let attacker = Self::open(&to.into(), BLOCKED_AFTER).stop_reading();
         attacker.send(PREFACE);
         attacker.send(Frame::settings(&[]).bytes());
         attacker

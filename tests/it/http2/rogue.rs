@@ -16,6 +16,15 @@ pub(crate) struct Rogue {
 impl Rogue {
     /// Starts on 127.0.0.1. The script gets each connection and its number, from 0.
     pub(crate) fn start(script: impl Fn(Attacker, usize) + Send + Sync + 'static) -> Self {
+        Self::serve(move |socket, number| script(Attacker::accepted(socket), number))
+    }
+
+    /// The same, and it never reads.
+    pub(crate) fn stalled(script: impl Fn(Attacker) + Send + Sync + 'static) -> Self {
+        Self::serve(move |socket, _| script(Attacker::deaf(socket)))
+    }
+
+    fn serve(script: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free port");
         let address = listener.local_addr().expect("an address");
         let (connections, is_over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
@@ -26,7 +35,7 @@ impl Rogue {
                     return;
                 }
                 let (number, script) = (counted.fetch_add(1, Ordering::SeqCst), script.clone());
-                std::thread::spawn(move || script(Attacker::accepted(socket), number));
+                std::thread::spawn(move || script(socket, number));
             }
         });
         Self { address, connections, is_over }
