@@ -149,13 +149,18 @@ impl Frame {
     }
 }
 
-/// A header block of any length: HEADERS and as many CONTINUATION frames as it takes.
+/// The whole head of a request without a body, of any length.
 pub(crate) fn long_request(stream: u32, block: &Block) -> Vec<u8> {
+    long_block(stream, block, flag::END_STREAM)
+}
+
+/// A header block of any length: HEADERS with these flags and as many CONTINUATION frames as it takes.
+pub(crate) fn long_block(stream: u32, block: &Block, flags: u8) -> Vec<u8> {
     let parts: Vec<&[u8]> = block.bytes().chunks(PAYLOAD_BYTES).collect();
     let mut bytes = Vec::new();
     for (number, part) in parts.iter().enumerate() {
         let (kind, flags) = match number {
-            0 => (kind::HEADERS, flag::END_STREAM),
+            0 => (kind::HEADERS, flags),
             _ => (kind::CONTINUATION, 0),
         };
         let last = if number + 1 == parts.len() { flag::END_HEADERS } else { 0 };

@@ -1,4 +1,4 @@
-//! A service that keeps to no rule: what it says on each connection is up to a script.
+//! A service that keeps to no rule, unless it wants to: what it says on each connection is up to a script.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -24,7 +24,8 @@ impl Rogue {
         Self::serve(move |socket, _| script(Attacker::deaf(socket)))
     }
 
-    fn serve(script: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
+    /// The same, and the script reads, too.
+    pub(crate) fn serve(script: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free port");
         let address = listener.local_addr().expect("an address");
         let (connections, is_over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());

@@ -4,6 +4,7 @@
 mod blocks; // header blocks that never end, or become large when read
 mod floods; // frames that cost the peer more than the sender
 mod inside_tls; // the most telling of all of them, where mesher has to decrypt them too
+mod interims; // interim answers to clients that do not read
 mod resets; // streams opened to be given up
 mod services; // what a service may do to a sidecar that calls it
 mod slow; // connections that are held and not used
