@@ -8,14 +8,14 @@
 
 mod attacker;
 mod attacks;
-mod client;
-mod frame;
+pub(crate) mod client;
+pub(crate) mod frame;
 mod goodbyes;
 mod h2spec;
 mod honest;
-mod hpack;
+pub(crate) mod hpack;
 mod httpwg;
-mod line;
+pub(crate) mod line;
 mod malformed;
 mod rogue;
 mod service;
