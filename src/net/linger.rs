@@ -8,10 +8,10 @@ use super::{Deadline, SCRATCH_BYTES, Stream, now, with_scratch};
 
 /// This long the peer may still send. One that has got the last word stops within a few round trips.
 const TIME: Duration = Duration::from_secs(1);
-/// So much it may still send. That is more than the sockets of both ends hold, which it cannot take back: 4 MiB of its
-/// own and 6 MiB of ours by default. Who sends more has not heard, or does not listen, and need not be read at the speed of
-/// the network.
-pub(super) const BYTES_MAX: usize = 16 << 20;
+/// So much it may still send. That is far more than the sockets of both ends hold, which it cannot take back (some 10 MiB by
+/// default), and as much as most bodies of a client that reads nothing before it has sent all. To throw it away takes some
+/// ten milliseconds; beside a fast peer that never listens, a second alone would be gigabytes.
+pub(super) const BYTES_MAX: usize = 64 << 20;
 
 /// Lets the peer read what was sent last, before the connection is closed: says the end, then throws away what still comes,
 /// until the peer ends it too or has sent too much or for too long. Closing at once would reset the connection if bytes of

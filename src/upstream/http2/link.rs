@@ -231,12 +231,13 @@ impl Link {
     }
 
     fn view(&self) -> View {
-        let since = self.since.get();
+        let (since, wire) = (self.since.get(), self.wire.upgrade());
         View {
             busy: !self.is_empty(),
             since,
-            heard: self.wire.upgrade().map_or(since, |wire| wire.heard()),
+            heard: wire.as_ref().map_or(since, |wire| wire.heard()),
             retired: self.retired.get(),
+            block: wire.and_then(|wire| wire.block_since()),
         }
     }
 

@@ -16,8 +16,8 @@ use crate::codec::{FrameFault, FrameWatch};
 use crate::net::{self, Stream};
 use crate::upstream::Connection;
 
-/// An open connection that speaks HTTP/2; counted while it lives. Closed when the last owner is gone, and the protocol's
-/// side ([`Io`]) is meant to be the only one.
+/// An open connection that speaks HTTP/2; counted while it lives. Closed when the last owner is gone: the protocol's side
+/// ([`Io`]) and the connection's task are meant to be the only ones.
 pub(super) struct Wire {
     connection: Connection,
     heard: Cell<Instant>,
@@ -73,6 +73,11 @@ impl Wire {
     /// The peer has sent more frames that ask for no work than it has a use for. It is not read any more.
     pub(super) fn is_flooded(&self) -> bool {
         self.frames.borrow().fault() == Some(FrameFault::Flood)
+    }
+
+    /// Since when a header block has been coming that is not whole.
+    pub(super) fn block_since(&self) -> Option<Instant> {
+        self.frames.borrow().block_since()
     }
 
     /// Something else can be said now without tearing a frame of the crate's.

@@ -263,6 +263,25 @@ fn when_its_pool_is_gone_an_endpoint_finishes_what_runs_and_takes_nothing_new() 
 }
 
 #[test]
+fn a_head_that_does_not_come_to_an_end_takes_its_connection_with_it() {
+    on_each(async || {
+        let world = World::new(Settings { head_timeout: SHORT, ..Settings::default() });
+        let calls = [world.call(), world.call()];
+        let mut session = world.peer.accept(100).await;
+        let (first, second) = (session.request().await, session.request().await);
+        // Half of a block, and what is never read: the answer to the other.
+        session.send(super::peer::HEADERS, 0, first, &[0x88]).await;
+        for call in calls {
+            let error = call.await.unwrap().unwrap_err();
+            assert_eq!(error.cause, Cause::Closed);
+            assert!(error.detail.contains("head"), "{error}");
+        }
+        session.answer(second).await;
+        world.everything_is_given_back().await;
+    });
+}
+
+#[test]
 fn a_peer_that_floods_is_told_to_calm_down_and_loses_its_calls() {
     on_each(async || {
         let world = World::new(Settings::default());

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
 use super::super::super::support::wait::PATIENCE;
-use super::super::attacker::{Flood, Said};
+use super::super::attacker::{Attacker, Flood, Said};
 use super::super::client::{Answer, Client};
 use super::super::frame::{Frame, PAYLOAD_BYTES, error, flag, kind, setting};
 use super::super::hpack::Block;
 use super::super::rogue::Rogue;
 use super::super::siege::{ROGUE, Siege};
+use super::streams;
 
 /// The end of an attack: how its flood ended, what mesher said, what the client was answered.
 struct Outcome {
@@ -183,6 +184,30 @@ fn an_answer_that_grows_when_it_is_read_is_refused() {
         |stream| Box::new(std::iter::once(Frame::goaway(stream, error::NO_ERROR).bytes())),
     );
     assert!(matches!(outcome.answer, Answer::Response(502 | 503, _)), "{:?}", outcome.answer);
+}
+
+/// To clients that take none of it.
+#[test]
+fn data_in_pieces_of_a_byte_is_not_kept_without_end() {
+    const REQUESTS: u32 = 100;
+    let (tell, told) = channel();
+    let rogue = Rogue::start(move |attacker, _| {
+        attacker.send(Frame::settings(&[]).bytes());
+        let asked: Vec<u32> = (0..REQUESTS as usize).filter_map(|number| attacker.request(number)).collect();
+        attacker.flood(asked.iter().map(|stream| head(*stream).bytes()));
+        // Within the windows that every stream has.
+        attacker
+            .flood((0..60_000).flat_map(|_| asked.iter().map(|stream| Frame::data(*stream, "x").bytes())));
+        let _ = tell.send(());
+        attacker.wait_for_end();
+    });
+    let siege = Siege::calling(rogue.address(), "grpc");
+    siege.attack(|address| {
+        let client = Attacker::connect(address);
+        client.send(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]).bytes());
+        client.flood(streams(REQUESTS).map(|stream| Frame::request(stream, &once()).bytes()));
+        told.recv_timeout(PATIENCE).expect("the attack does not end");
+    });
 }
 
 #[test]
