@@ -60,6 +60,10 @@ pub struct FrameWatch {
     /// What is looked at in it.
     look: Look,
     streams: Streams,
+    /// The present header block begins a stream.
+    is_head: bool,
+    /// Heads of streams that are whole.
+    heads: u32,
     budget: FrameBudget,
     /// When a header block began whose end has not come.
     block_since: Option<Instant>,
@@ -147,6 +151,12 @@ impl FrameWatch {
         self.block_since
     }
 
+    /// How many streams the client has begun by heads that are whole; it wraps.
+    #[must_use]
+    pub fn heads(&self) -> u32 {
+        self.heads
+    }
+
     /// Takes bytes of one part of a frame: its head, something in its payload, or a payload that nobody looks at.
     fn step(&mut self, bytes: &[u8], now: Instant) -> usize {
         let whole = match self.look {
@@ -180,7 +190,8 @@ impl FrameWatch {
     /// A block ends with the last byte of its last frame.
     fn end_block(&mut self) {
         if self.block_ends && self.left == 0 {
-            (self.block_since, self.block_ends) = (None, false);
+            self.heads = self.heads.wrapping_add(self.is_head.into());
+            (self.block_since, self.block_ends, self.is_head) = (None, false, false);
         }
     }
 
@@ -205,12 +216,13 @@ impl FrameWatch {
             HEADERS | CONTINUATION => {
                 self.block_since.get_or_insert(now);
                 self.block_ends = flags & END_HEADERS != 0;
-                self.end_block();
-                match kind {
+                let judged = match kind {
                     HEADERS => self.block(u32::from_be_bytes(stream) & STREAM_BITS, length),
                     _ if self.block_costs => self.spend(length),
                     _ => Ok(()),
-                }
+                };
+                self.end_block();
+                judged
             }
             DATA if flags & PADDED != 0 && length > 0 => {
                 self.look = Look::Padding;
@@ -231,7 +243,7 @@ impl FrameWatch {
         self.block_costs = self.streams == Streams::Owed(0);
         match &mut self.streams {
             Streams::Begun(last) if stream > *last => {
-                *last = stream;
+                (*last, self.is_head) = (stream, true);
                 self.budget.earn(frame_budget::FOR_STREAM);
                 Ok(())
             }
@@ -463,5 +475,29 @@ mod tests {
         assert_eq!(open_since(&whole, at(5)), None);
         let next = [frame(HEADERS, 0, b"first"), last, frame(HEADERS, 0, b"")].concat();
         assert_eq!(open_since(&next, at(6)), Some(at(6)));
+    }
+    #[test]
+    fn a_stream_has_begun_when_its_head_is_whole() {
+        let on = |stream: u8, kind, flags, block: &[u8]| {
+            let mut bytes = frame(kind, flags, block);
+            bytes[8] = stream;
+            bytes
+        };
+        let all = [
+            on(1, HEADERS, END_HEADERS, b"one"),
+            on(3, HEADERS, 0, b"thr"),
+            on(3, CONTINUATION, END_HEADERS, b"ee"),
+            on(1, HEADERS, END_HEADERS, b"trailers"),
+            on(5, HEADERS, END_HEADERS, b""),
+        ];
+        let mut watch = FrameWatch::default();
+        let heads = all.iter().map(|bytes| {
+            let (most, last) = bytes.split_at(bytes.len() - 1);
+            watch.follow(most, Instant::now());
+            let before = watch.heads();
+            watch.follow(last, Instant::now());
+            (before, watch.heads())
+        });
+        assert_eq!(heads.collect::<Vec<_>>(), [(0, 1), (1, 1), (1, 2), (2, 2), (2, 3)]);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Reactor {
     /// When the shard began: tick 0.
     origin: Instant,
     now: Cell<Instant>,
+    /// The last tick that has begun by then.
+    tick: Cell<u32>,
     turns: Cell<u64>,
     /// Upstream calls whose answer is outstanding.
     calls: Cell<u32>,
@@ -68,6 +70,7 @@ impl Reactor {
             polling: polling.then(|| RefCell::new(Polling::new())),
             origin: now,
             now: Cell::new(now),
+            tick: Cell::new(0),
             turns: Cell::new(0),
             calls: Cell::new(0),
             budget: Cell::new(BUDGET),
@@ -115,7 +118,7 @@ impl Reactor {
 
     /// The last tick that has begun.
     pub(super) fn tick(&self) -> u32 {
-        ticks(self.now.get().saturating_duration_since(self.origin), false)
+        self.tick.get()
     }
 
     /// The first tick that begins at `at` or later.
@@ -209,7 +212,9 @@ impl Reactor {
         let mut events = self.events.take();
         events.clear();
         let result = epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref());
-        self.now.set(Instant::now());
+        let now = Instant::now();
+        self.now.set(now);
+        self.tick.set(ticks(now.saturating_duration_since(self.origin), false));
         let mut fetched = Fetched { any: !events.is_empty(), sockets: 0 };
         for event in &events {
             fetched.sockets += usize::from(self.report(event));

@@ -30,7 +30,7 @@ const CERTIFICATE_BYTES: usize = 600;
 /// As long as one of an elliptic key.
 const SIGNATURE_BYTES: usize = 70;
 
-/// Arbitrary bytes as a PEM file of certificates and of a key. Certificates that are read are read the same when they are
+/// Arbitrary bytes as a PEM file of certificates and of a key, and as what is in an encrypted key. Certificates that are read are read the same when they are
 /// written anew, and what is no certificate is passed over; a key is found the same with a block of another kind before
 /// it; what is wrong is said in a line, without the passphrase and without anything of the key.
 pub fn fuzz_pem_file(data: &[u8]) {
@@ -58,6 +58,11 @@ pub fn fuzz_pem_file(data: &[u8]) {
             }
             assert!(read.is_err() || again.is_ok(), "what is before a key hides it");
         }
+    }
+    // Without the frame of PEM, which hides from a fuzzer what it changes.
+    let encrypted = pem::encode(&Pem::new("ENCRYPTED PRIVATE KEY", data));
+    if let Err(fault) = load_key(encrypted.as_bytes(), Some(PASSPHRASE)) {
+        assert_is_discreet(&fault, encrypted.as_bytes());
     }
 }
 

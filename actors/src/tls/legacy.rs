@@ -11,7 +11,7 @@
 use aes::{Aes128, Aes192, Aes256};
 use cbc::Decryptor;
 use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockModeDecrypt, KeyIvInit};
+use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, InnerIvInit as _, KeyInit};
 use des::{Des, TdesEde3};
 use md5::{Digest as _, Md5};
 use pem::Pem;
@@ -38,24 +38,33 @@ pub(super) fn contents(block: Pem, passphrase: Option<&str>) -> Result<Vec<u8>, 
     let vector = from_hex(vector.trim()).ok_or_else(unknown)?;
     let data = block.into_contents();
     match cipher.trim() {
-        "AES-128-CBC" => decrypt::<Decryptor<Aes128>>(data, passphrase, &vector),
-        "AES-192-CBC" => decrypt::<Decryptor<Aes192>>(data, passphrase, &vector),
-        "AES-256-CBC" => decrypt::<Decryptor<Aes256>>(data, passphrase, &vector),
-        "DES-EDE3-CBC" => decrypt::<Decryptor<TdesEde3>>(data, passphrase, &vector),
-        "DES-CBC" => decrypt::<Decryptor<Des>>(data, passphrase, &vector),
+        "AES-128-CBC" => decrypt::<Aes128>(data, passphrase, &vector),
+        "AES-192-CBC" => decrypt::<Aes192>(data, passphrase, &vector),
+        "AES-256-CBC" => decrypt::<Aes256>(data, passphrase, &vector),
+        "DES-EDE3-CBC" => decrypt::<TdesEde3>(data, passphrase, &vector),
+        "DES-CBC" => decrypt::<Des>(data, passphrase, &vector),
         _ => Err(unknown()),
     }
 }
 
-fn decrypt<C: KeyIvInit + BlockModeDecrypt>(
-    mut data: Vec<u8>,
+fn decrypt<C: KeyInit + BlockCipherDecrypt>(
+    data: Vec<u8>,
     passphrase: &[u8],
     vector: &[u8],
 ) -> Result<Vec<u8>, KeyFault> {
     let salt = vector.get(..SALT_LENGTH).ok_or(KeyFault::Damaged)?;
-    let key = derive(passphrase, salt, C::key_size());
-    let cipher = C::new_from_slices(&key, vector).map_err(|_| KeyFault::Damaged)?;
-    let length = cipher.decrypt_padded::<Pkcs7>(&mut data).map_err(|_| KeyFault::Passphrase)?.len();
+    decrypt_cbc::<C>(&derive(passphrase, salt, C::key_size()), vector, data)
+}
+
+/// Without its encryption by a block cipher in CBC, and without the padding that makes it whole blocks.
+pub(super) fn decrypt_cbc<C: KeyInit + BlockCipherDecrypt>(
+    key: &[u8],
+    vector: &[u8],
+    mut data: Vec<u8>,
+) -> Result<Vec<u8>, KeyFault> {
+    let cipher = C::new_from_slice(key).map_err(|_| KeyFault::Damaged)?;
+    let decryptor = Decryptor::inner_iv_slice_init(cipher, vector).map_err(|_| KeyFault::Damaged)?;
+    let length = decryptor.decrypt_padded::<Pkcs7>(&mut data).map_err(|_| KeyFault::Passphrase)?.len();
     data.truncate(length);
     Ok(data)
 }

@@ -28,6 +28,7 @@ mod keeper;
 mod legacy;
 mod material;
 mod part;
+mod pbes1;
 mod pem;
 mod private_key;
 mod server;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `PRIVATE KEY` | PKCS#8, RFC 5958 | |
 //! | `ENCRYPTED PRIVATE KEY` | PKCS#8, RFC 5958 | PBES2, RFC 8018: `openssl pkcs8 -topk8`, `openssl genpkey -aes256` |
+//! | the same | the same | PBES1 and schemes of PKCS#12: `openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES` |
 //! | `RSA PRIVATE KEY` | PKCS#1, RFC 8017 | RFC 1423, by a header: `openssl genrsa -aes256 -traditional` |
 //! | `EC PRIVATE KEY` | SEC1, RFC 5915 | the same |
 //!
@@ -12,17 +13,20 @@
 use std::sync::Arc;
 
 use pem::Pem;
-use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::der::{self, Decode as _, Reader as _, SliceReader};
 use pkcs8::pkcs5::EncryptionScheme;
-use pkcs8::pkcs5::pbes2::Kdf;
+use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID};
+use pkcs8::spki::AlgorithmIdentifierRef;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 
-use super::legacy;
 use super::pem::{PemFault, blocks};
+use super::{legacy, pbes1};
 
-/// Rounds of PBKDF2, which cost about a second per two million. OpenSSL writes 2048, OWASP recommends 600,000.
+/// Rounds of a key derivation; two million cost a second, or two the PKCS#12 way. OpenSSL writes 2048, OWASP recommends
+/// 600,000.
 const ROUNDS_MAX: u32 = 2_000_000;
 /// Memory of scrypt, bytes. OpenSSL writes parameters that take 16 MiB.
 const SCRYPT_MEMORY_MAX: u64 = 64 << 20;
@@ -89,20 +93,29 @@ fn der(block: Pem, passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>, K
 
 /// PKCS#8 without its encryption.
 fn decrypt(der: &[u8], passphrase: &str) -> Result<Vec<u8>, KeyFault> {
-    let info = EncryptedPrivateKeyInfoRef::try_from(der)
-        .map_err(|_| KeyFault::Encryption("something else than PBES2 with a known cipher".to_owned()))?;
-    match &info.encryption_algorithm {
-        EncryptionScheme::Pbes2(parameters) => affordable(&parameters.kdf)?,
-        EncryptionScheme::Pbes1(_) => return Err(KeyFault::Encryption("PBES1".to_owned())),
-        _ => return Err(KeyFault::Encryption("an unknown scheme".to_owned())),
+    let (algorithm, data) = encrypted(der).map_err(|_| KeyFault::Damaged)?;
+    if algorithm.oid != PBES2_OID {
+        return pbes1::decrypt(&algorithm, data, passphrase);
     }
-    let key = info.decrypt(passphrase).map_err(|_| KeyFault::Passphrase)?;
-    Ok(key.as_bytes().to_vec())
+    let unknown = || KeyFault::Encryption("PBES2 with an unknown cipher or key derivation".to_owned());
+    let scheme = EncryptionScheme::try_from(algorithm).map_err(|_| unknown())?;
+    affordable(&scheme.pbes2().ok_or_else(unknown)?.kdf)?;
+    scheme.decrypt(passphrase, data).map_err(|_| KeyFault::Passphrase)
+}
+
+/// How it is encrypted, and what is. The library's own type knows no scheme of PKCS#12.
+fn encrypted(der: &[u8]) -> der::Result<(AlgorithmIdentifierRef<'_>, &[u8])> {
+    let mut reader = SliceReader::new(der)?;
+    let parts = reader.sequence(|reader| {
+        Ok::<_, der::Error>((reader.decode()?, <&OctetStringRef>::decode(reader)?.as_bytes()))
+    })?;
+    reader.finish()?;
+    Ok(parts)
 }
 
 fn affordable(kdf: &Kdf) -> Result<(), KeyFault> {
     let affordable = match kdf {
-        Kdf::Pbkdf2(parameters) => (1..=ROUNDS_MAX).contains(&parameters.iteration_count),
+        Kdf::Pbkdf2(parameters) => return affordable_rounds(parameters.iteration_count.into()).map(drop),
         Kdf::Scrypt(parameters) => {
             let block = u64::from(parameters.block_size).saturating_mul(128);
             let cost = parameters.cost_parameter;
@@ -114,4 +127,13 @@ fn affordable(kdf: &Kdf) -> Result<(), KeyFault> {
         _ => false,
     };
     if affordable { Ok(()) } else { Err(KeyFault::Costly) }
+}
+
+/// The rounds that a key derivation asks for.
+pub(super) fn affordable_rounds(rounds: u64) -> Result<u32, KeyFault> {
+    match u32::try_from(rounds) {
+        Ok(0) => Err(KeyFault::Damaged),
+        Ok(rounds @ ..=ROUNDS_MAX) => Ok(rounds),
+        _ => Err(KeyFault::Costly),
+    }
 }

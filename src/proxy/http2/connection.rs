@@ -87,6 +87,10 @@ impl Connection<'_> {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     net::spawn(stream::serve(self.session.enter(), request, respond));
+                    // The crate has looked at all that has come: asking it again costs as much as that.
+                    if !self.session.watch.was_last() {
+                        continue;
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     debug!(client = ?self.session.peer, %error, "an HTTP/2 connection has ended");
@@ -97,19 +101,18 @@ impl Connection<'_> {
                     return Poll::Ready(error.is_io());
                 }
                 Poll::Ready(None) => return Poll::Ready(!self.cut),
-                Poll::Pending => {
-                    if let Some((reason, why)) = self.fault(cx)
-                        && self.cut(reason, why)
-                    {
-                        continue;
-                    }
-                    if self.deadline.poll_expired(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    if self.is_over(net::now()) {
-                        return Poll::Ready(true);
-                    }
-                }
+                Poll::Pending => self.session.watch.note_none(),
+            }
+            if let Some((reason, why)) = self.fault(cx)
+                && self.cut(reason, why)
+            {
+                continue;
+            }
+            if self.deadline.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.is_over(net::now()) {
+                return Poll::Ready(true);
             }
         }
     }

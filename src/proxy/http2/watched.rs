@@ -26,6 +26,10 @@ struct State {
     /// Bytes of the preface that have come.
     preface: usize,
     frames: FrameWatch,
+    /// All that was read has been looked at: more was asked for, and nothing was there.
+    is_dry: bool,
+    /// Of the streams begun, how many have been accepted or never will be.
+    settled: u32,
 }
 
 /// The connection.
@@ -55,6 +59,21 @@ impl Watch {
         self.0.borrow_mut().frames.note_sent(bytes);
     }
 
+    /// A stream was accepted. True if no other has come that might be.
+    pub(super) fn was_last(&self) -> bool {
+        let mut state = self.0.borrow_mut();
+        state.settled = state.settled.wrapping_add(1);
+        state.settled == state.frames.heads()
+    }
+
+    /// There is no stream to accept. Those that were refused will never be.
+    pub(super) fn note_none(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.is_dry {
+            state.settled = state.frames.heads();
+        }
+    }
+
     /// How many of these bytes, the next to come, may be read.
     fn follow(&self, bytes: &[u8]) -> usize {
         let mut state = self.0.borrow_mut();
@@ -75,7 +94,9 @@ impl AsyncRead for Watched<'_> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.watch.0.borrow_mut().is_dry = read.is_pending();
+        ready!(read)?;
         let came = buf.filled().get(before..).unwrap_or_default();
         let passed = self.watch.follow(came);
         if passed == 0 && !came.is_empty() {
@@ -110,5 +131,50 @@ impl AsyncWrite for Watched<'_> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Driver;
+    use crate::net::tests::on_shard;
+
+    fn begin(watch: &Watch, stream: u8) {
+        let head = [0, 0, 0, 1, 5, 0, 0, 0, stream];
+        assert_eq!(watch.follow(&head), head.len());
+    }
+
+    /// The watch of a connection on which two streams have come.
+    fn of_two() -> Watch {
+        let watch = Watch::default();
+        watch.follow(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        begin(&watch, 1);
+        begin(&watch, 3);
+        watch
+    }
+
+    #[test]
+    fn the_last_stream_is_known_as_soon_as_it_is_accepted() {
+        on_shard(Driver::Epoll, async || {
+            let watch = of_two();
+            assert_eq!([watch.was_last(), watch.was_last()], [false, true]);
+            begin(&watch, 5);
+            assert!(watch.was_last());
+        });
+    }
+
+    #[test]
+    fn streams_that_nobody_could_accept_count_no_more_once_all_that_came_was_looked_at() {
+        on_shard(Driver::Epoll, async || {
+            let watch = of_two();
+            watch.note_none();
+            begin(&watch, 5);
+            assert!(!watch.was_last(), "the others may still come");
+            watch.0.borrow_mut().is_dry = true;
+            watch.note_none();
+            begin(&watch, 7);
+            assert!(watch.was_last(), "the others were refused");
+        });
     }
 }

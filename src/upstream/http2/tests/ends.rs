@@ -1,6 +1,7 @@
 //! How connections end, and what becomes of the calls on them.
 
-use super::peer::GOAWAY;
+use std::future::poll_fn;
+
 use super::*;
 
 #[test]
@@ -66,11 +67,9 @@ fn a_peer_that_speaks_http1_or_nothing_gets_no_request() {
         let world = World::new(Settings { settings_timeout: 4 * SHORT, ..Settings::default() });
         let call = world.call();
         let stream = world.peer.accept_raw().await;
-        std::future::poll_fn(|cx| {
-            stream.poll_write(cx, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        })
-        .await
-        .unwrap();
+        poll_fn(|cx| stream.poll_write(cx, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+            .await
+            .unwrap();
         let error = call.await.unwrap().unwrap_err();
         assert_eq!(error.cause, Cause::ConnectFailed);
         assert!(error.detail.contains("does not speak HTTP/2"), "{error}");
@@ -278,54 +277,6 @@ fn a_head_that_does_not_come_to_an_end_takes_its_connection_with_it() {
         }
         session.answer(second).await;
         world.everything_is_given_back().await;
-    });
-}
-
-#[test]
-fn a_peer_that_floods_is_told_to_calm_down_and_loses_its_calls() {
-    on_each(async || {
-        let world = World::new(Settings::default());
-        let calls = [world.call(), world.call()];
-        let mut session = world.peer.accept(100).await;
-        for _ in &calls {
-            session.request().await;
-        }
-        session.flood(super::peer::PING, 8).await;
-        let last = session.frame().await.expect("a reason is told");
-        assert_eq!((last.kind, last.id, &last.payload[4..]), (GOAWAY, 0, &[0, 0, 0, 0xb][..]));
-        assert_eq!(session.frame().await, None);
-        for call in calls {
-            let error = call.await.unwrap().unwrap_err();
-            assert_eq!(error.cause, Cause::Closed);
-            assert!(error.detail.contains("ask for no work"), "{error}");
-        }
-        drop(session);
-        world.everything_is_given_back().await;
-        assert_eq!(world.stats.upstream_http2_calmed.value(), 1);
-        // The next is served on another connection.
-        let call = world.call();
-        let mut session = world.peer.accept(100).await;
-        let id = session.request().await;
-        session.answer(id).await;
-        assert_eq!(call.await.unwrap(), Ok(200));
-    });
-}
-
-#[test]
-fn a_peer_that_floods_in_place_of_its_settings_is_no_connection() {
-    on_each(async || {
-        let world = World::new(Settings::default());
-        let call = world.call();
-        let mut session = world.peer.accept_silently().await;
-        session.flood(0xbb, 8).await;
-        let error = call.await.unwrap().unwrap_err();
-        assert_eq!(error.cause, Cause::ConnectFailed);
-        assert!(error.detail.contains("ask for no work"), "{error}");
-        let last = session.frame().await.expect("a reason is told");
-        assert_eq!((last.kind, &last.payload[4..]), (GOAWAY, &[0, 0, 0, 0xb][..]));
-        drop(session);
-        world.everything_is_given_back().await;
-        assert_eq!(world.stats.upstream_http2_calmed.value(), 1);
     });
 }
 

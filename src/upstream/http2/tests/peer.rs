@@ -151,6 +151,13 @@ impl Session {
         self.send(SETTINGS, 0, 0, &setting(streams_max)).await;
     }
 
+    /// From now on only the sockets bound what may be on its way to it.
+    pub(super) async fn widen(&self, id: u32) {
+        for id in [0, id] {
+            self.send(WINDOW_UPDATE, 0, id, &(1_u32 << 30).to_be_bytes()).await;
+        }
+    }
+
     pub(super) async fn reset(&self, id: u32, reason: h2::Reason) {
         self.send(RST_STREAM, 0, id, &u32::from(reason).to_be_bytes()).await;
     }
