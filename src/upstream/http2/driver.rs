@@ -28,7 +28,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Why it is, and why the crate does so by itself.
 const FLOODED: &str = "it sends frames that ask for no work, without end";
 const WASTEFUL: &str = "it wastes streams, or frames within them";
-/// How the crate cannot tell a server: GOAWAY on stream 0 with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8).
+/// How: GOAWAY with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8). The crate has no way to be made
+/// to say it to a server.
 const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb];
 
 /// Connects for an endpoint and serves it until the connection ends.
@@ -77,7 +78,8 @@ async fn serve(
     told
 }
 
-/// What is between two frames when this is over, the peer can be told something else; a peer that does not read cannot.
+/// Lets what the crate has begun to say leave whole, so that something else can be said behind it: a peer that does not read
+/// is not told.
 async fn finish_frame(h2: &mut H2, wire: &Wire) {
     let deadline = Deadline::new();
     deadline.arm(net::now() + GOODBYE);
@@ -126,7 +128,9 @@ fn poll_settings(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Unmade>> {
     match Pin::new(&mut *h2).poll(cx) {
-        Poll::Ready(Ok(())) => return Poll::Ready(Err((Cause::Refused, "it closed it at once".to_owned()))),
+        Poll::Ready(Ok(())) => {
+            return Poll::Ready(Err((Cause::Refused, "the peer ended it at once".to_owned())));
+        }
         Poll::Ready(Err(error)) => return Poll::Ready(Err(unmade(error))),
         Poll::Pending if wire.is_flooded() => {
             return Poll::Ready(Err((Cause::ConnectFailed, FLOODED.to_owned())));
@@ -145,7 +149,7 @@ fn poll_settings(
 fn unmade(error: h2::Error) -> Unmade {
     match error.reason() {
         Some(Reason::NO_ERROR) => (Cause::Refused, error.to_string()),
-        Some(_) if error.is_remote() => (Cause::ConnectFailed, format!("it refuses it: {error}")),
+        Some(_) if error.is_remote() => (Cause::ConnectFailed, format!("the peer refuses it: {error}")),
         None if error.is_io() => (Cause::Refused, error.to_string()),
         _ => (Cause::ConnectFailed, format!("it does not speak HTTP/2: {error}")),
     }

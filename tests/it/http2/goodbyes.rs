@@ -29,30 +29,37 @@ fn serve(visitor: &Attacker) {
     }
 }
 
-/// What a POST with a small body is answered, by a client of either protocol, if the first connection of each is played
+/// What a request with a small body is answered, by a client of either protocol, if the first connection of each is played
 /// by this script and all others serve; and how many connections there were.
 #[track_caller]
-fn ask(first: fn(&Attacker)) -> [(u16, usize); 2] {
-    let by = |client: fn(&Mesher) -> u16| {
+fn ask_by(method: &str, first: fn(&Attacker)) -> [(u16, usize); 2] {
+    let by = |client: fn(&Mesher, &str) -> u16| {
         let rogue =
             Rogue::start(move |visitor, number| if number == 0 { first(&visitor) } else { serve(&visitor) });
         let mesher = calling(&rogue);
-        (client(&mesher), rogue.connections())
+        (client(&mesher, method), rogue.connections())
     };
     [by(by_http1), by(by_http2)]
 }
 
-fn by_http1(mesher: &Mesher) -> u16 {
-    let request =
-        format!("POST http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 4\r\n\r\nbody");
+/// The same of a request that might do harm twice.
+#[track_caller]
+fn ask(first: fn(&Attacker)) -> [(u16, usize); 2] {
+    ask_by("POST", first)
+}
+
+fn by_http1(mesher: &Mesher, method: &str) -> u16 {
+    let request = format!(
+        "{method} http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 4\r\n\r\nbody"
+    );
     let Response { status, .. } = mesher.connect().ask(request);
     status
 }
 
-fn by_http2(mesher: &Mesher) -> u16 {
+fn by_http2(mesher: &Mesher, method: &str) -> u16 {
     let mut client = Client::connect(mesher.conf().outgoing);
     let data = Frame::data(1, "body").with(flag::END_STREAM).bytes();
-    client.send([Frame::head(1, &Block::request("POST", "/")).bytes(), data].concat());
+    client.send([Frame::head(1, &Block::request(method, "/")).bytes(), data].concat());
     match client.answer(1) {
         Answer::Response(status, _) => status,
         other => panic!("{other:?}"),
@@ -88,7 +95,8 @@ fn an_end_without_a_word_is_followed_by_another_connection() {
 
 #[test]
 fn an_end_behind_the_settings_is_followed_by_another_connection() {
-    assert_eq!(ask(greet), [(200, 2); 2]);
+    // It may come too late to be one of the set-up: who knows then whether the request has run.
+    assert_eq!(ask_by("PUT", greet), [(200, 2); 2]);
 }
 
 #[test]
@@ -135,8 +143,8 @@ fn one_who_always_says_goodbye_is_asked_twice() {
     ] {
         let rogue = Rogue::start(move |visitor, _| script(&visitor));
         let mesher = calling(&rogue);
-        assert_eq!((by_http1(&mesher), rogue.connections()), (503, 2));
-        assert_eq!((by_http2(&mesher), rogue.connections()), (503, 4));
+        assert_eq!((by_http1(&mesher, "POST"), rogue.connections()), (503, 2));
+        assert_eq!((by_http2(&mesher, "POST"), rogue.connections()), (503, 4));
     }
 }
 
