@@ -111,10 +111,12 @@ impl Io {
         f(Pin::new(&mut self.0.stream()))
     }
 
-    /// Notes whether all of what was to be written has left.
+    /// Notes whether all of what was to be written has left. What cannot be written any more is thrown away: a peer that is
+    /// gone may have said before what it has not looked at, which the crate would not read if it heard of this first. The end
+    /// is read behind that.
     fn written(&self, written: Poll<io::Result<usize>>, wanted: usize) -> Poll<io::Result<usize>> {
         self.0.midway.set(!matches!(written, Poll::Ready(Ok(n)) if n == wanted));
-        written
+        written.map(|written| Ok(written.unwrap_or(wanted)))
     }
 }
 
@@ -143,7 +145,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_flush(cx))
+        self.with(|stream| stream.poll_flush(cx)).map(|_| Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -49,6 +49,27 @@ fn a_goodbye_while_a_connection_is_set_up_is_a_refusal_and_a_complaint_is_a_fail
 }
 
 #[test]
+fn what_a_peer_said_before_it_went_is_read_though_nothing_can_be_written_to_it() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let first = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        session.answer(id).await;
+        assert_eq!(first.await.unwrap(), Ok(200));
+        // The next call is written before what has come meanwhile is read.
+        let ready = world.endpoint.ready().await.unwrap();
+        session.go_away(id).await;
+        session.break_off();
+        let Call { answer, lease, .. } = ready.send(request(), true).unwrap();
+        let error = answer.await.map_err(|error| lease.explain(&error)).unwrap_err();
+        assert_eq!(error.cause, Cause::Refused, "{error}");
+        drop(lease);
+        world.everything_is_given_back().await;
+    });
+}
+
+#[test]
 fn a_port_that_nobody_listens_on_fails_with_its_address() {
     on_each(async || {
         let closed = Peer::new().address();

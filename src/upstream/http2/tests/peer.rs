@@ -151,6 +151,11 @@ impl Session {
         self.send(SETTINGS, 0, 0, &setting(streams_max)).await;
     }
 
+    /// Closes the connection in such a way that whatever the client still writes fails at once.
+    pub(super) fn break_off(self) {
+        self.stream.reset_on_close();
+    }
+
     /// From now on only the sockets bound what may be on its way to it.
     pub(super) async fn widen(&self, id: u32) {
         for id in [0, id] {
