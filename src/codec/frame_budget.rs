@@ -1,28 +1,32 @@
-//! How many frames of HTTP/2 that ask for no work a client may send: a bucket of tokens (RFC 9113 section 10.5).
+//! How many frames of HTTP/2 that ask for no work a peer may send: a bucket of tokens (RFC 9113 section 10.5).
 //!
-//! Each such frame takes one out. Time puts some back, and so does work that was done for the client, since honest
-//! clients send what they send on account of it: window updates and pings of what they download, priorities and resets
-//! of their streams. Knows no frame; [`FrameWatch`](super::FrameWatch) judges them, and hands the time in.
+//! Each such frame takes one out. Time puts some back, and so does work that was done for the peer, or asked of it, since
+//! honest peers send what they send on account of it: window updates and pings of what they are sent, priorities and resets
+//! of their streams, interim answers. Knows no frame; [`FrameWatch`](super::FrameWatch) judges them, and hands the time
+//! in.
 
 use std::time::{Duration, Instant};
 
-/// Tokens that a connection has to begin with, and that time fills it up to. No client begins with more than a few
+/// Tokens that a connection has to begin with, and that time fills it up to. No peer begins with more than a few
 /// dozen; who is kept from running for seconds, and then answers pings of all this time at once, finds enough. As a
 /// flood they cost a few milliseconds.
 pub(super) const BURST: u32 = 10_000;
-/// Tokens that a millisecond puts back: a client that pings each millisecond, or asks for as many updates, may do so for
+/// Tokens that a millisecond puts back: a peer that pings each millisecond, or asks for as many updates, may do so for
 /// ever, at less than a hundredth of a core.
 const REFILL_A_MS: u32 = 1;
-/// Most tokens there can be. A client that stood still reads all at once what the sockets between hold, some 10 MB, which
+/// Most tokens there can be. A peer that stood still reads all at once what the sockets between hold, some 10 MB, which
 /// is half a million frames of the least size, and may answer each with two updates.
 const TOKENS_MAX: u32 = 1 << 20;
 
 /// Tokens for a stream that the client begins: it may be given its priority anew, and its window, and be reset. As many as
 /// the most that is known of a browser, twice.
 pub(super) const FOR_STREAM: u32 = 10;
-/// Tokens for a frame of DATA that the client sends.
+/// Tokens for a request that a server is asked: its answer may have four interim heads, and the same again for a reset, an
+/// empty end and what it measures by. Most answers have none of it.
+pub(super) const FOR_REQUEST: u32 = 80;
+/// Tokens for a frame of DATA that the peer sends.
 pub(super) const FOR_RECEIVED: u32 = 1;
-/// Tokens for each piece of at most [`SENT_PIECE_BYTES`] that the client is sent. Libraries answer a frame by two updates,
+/// Tokens for each piece of at most [`SENT_PIECE_BYTES`] that the peer is sent. Libraries answer a frame by two updates,
 /// one of them for the connection, and some ping to measure the line; Envoy grants 10 updates a frame by default.
 pub(super) const FOR_SENT: u32 = 10;
 /// A frame of 16 KiB may be read, and its bytes given back, in several steps: 800 bytes at a time is still enough.
@@ -33,6 +37,15 @@ const SENT_PIECE_BYTES: usize = 4096;
 pub(super) const PAYLOAD_STEP_BYTES: usize = 64;
 /// Longest payload that is counted: a longer one is refused for its length.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 16_384;
+
+/// What a header block of a server costs that is neither the head nor the trailers of an answer, as bytes of a payload beside
+/// its own. It may be small and become a list of 64 KiB, which takes as long to read as many frames take to be thrown away.
+pub(super) const INTERIM_BYTES: usize = 15 * PAYLOAD_STEP_BYTES;
+/// Header blocks that a server owes for a request: the head of its answer, and trailers.
+pub(super) const BLOCKS_OWED: u32 = 2;
+/// Most blocks that are owed at a time: those of far more requests than a connection carries. Most answers have no trailers,
+/// and what they have not used is not kept for a flood.
+pub(super) const BLOCKS_OWED_MAX: u32 = 1024;
 
 /// The tokens of one connection.
 #[derive(Debug)]
@@ -72,7 +85,7 @@ impl FrameBudget {
         self.tokens = self.tokens.saturating_add(tokens).min(TOKENS_MAX);
     }
 
-    /// The client is sent so many bytes of a body, in one piece.
+    /// The peer is sent so many bytes of a body, in one piece.
     pub(super) fn earn_sent(&mut self, bytes: usize) {
         let pieces = u32::try_from(bytes.div_ceil(SENT_PIECE_BYTES)).unwrap_or(u32::MAX);
         self.earn(pieces.saturating_mul(FOR_SENT));
@@ -157,9 +170,9 @@ mod tests {
             prop_assert_eq!(often.tokens, once.tokens);
         }
 
-        /// A client that sends two updates for whatever it is sent, at once or all together at the end, and a ping.
+        /// A peer that sends two updates for whatever it is sent, at once or all together at the end, and a ping.
         #[test]
-        fn a_download_never_spends_it(pieces in prop::collection::vec(1_usize..20_000, 1..5_000), at_the_end: bool) {
+        fn a_transfer_never_spends_it(pieces in prop::collection::vec(1_usize..20_000, 1..5_000), at_the_end: bool) {
             let mut budget = FrameBudget::of(0);
             let mut owed = 0;
             for bytes in pieces {

@@ -1,10 +1,10 @@
 //! Frames of HTTP/2 as far as their own bytes tell whether they are sound (RFC 9113 section 6): lengths that a type cannot
-//! have, values that no setting can have, a type that only servers send; and whether there are more of those that ask for
-//! no work than a client has a use for (see `frame_budget`).
+//! have, values that no setting can have, promises that nobody may make us; and whether there are more of those that ask for
+//! no work than a peer has a use for (see `frame_budget`).
 //!
-//! It follows a client's bytes behind the preface, however they are cut, and says where the first bad frame begins and
-//! with which code the connection has to end, and since when a header block has been waiting for its end. It knows of
-//! streams only the number of the last, and reads no header block.
+//! It follows a client's bytes behind the preface, or a server's, however they are cut, and says where the first bad frame
+//! begins and with which code the connection has to end, and since when a header block has been waiting for its end. It
+//! knows of streams only the number of the last, or how many answers are owed, and reads no header block.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::frame_budget::{self, FrameBudget};
 /// An error code of HTTP/2 (RFC 9113 section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameFault {
-    /// A frame that a client does not send.
+    /// A frame that a client does not send, nor a server that was told to push nothing.
     Protocol,
     /// A setting for windows that is beyond the largest window.
     FlowControl,
@@ -59,8 +59,7 @@ pub struct FrameWatch {
     left: usize,
     /// What is looked at in it.
     look: Look,
-    /// The last stream that the client has begun.
-    stream: u32,
+    streams: Streams,
     /// The present header block begins a stream.
     is_head: bool,
     /// Heads of streams that are whole.
@@ -70,7 +69,24 @@ pub struct FrameWatch {
     block_since: Option<Instant>,
     /// It ends with the payload of the present frame.
     block_ends: bool,
+    /// The last block was not owed: what follows of it costs, too.
+    block_costs: bool,
     fault: Option<FrameFault>,
+}
+
+/// Who begins the streams, and so what a header block means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    /// The peer, a client: the last that it has begun.
+    Begun(u32),
+    /// We: how many blocks the peer may still send on account of what it was asked.
+    Owed(u32),
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self::Begun(0)
+    }
 }
 
 /// What of a payload tells something.
@@ -85,9 +101,15 @@ enum Look {
 }
 
 impl FrameWatch {
+    /// Follows a server. (By default it is a client.)
+    #[must_use]
+    pub fn of_server() -> Self {
+        Self { streams: Streams::Owed(0), ..Self::default() }
+    }
+
     /// Begins with so many tokens for frames that ask for no work.
-    pub(super) fn with_tokens(tokens: u32) -> Self {
-        Self { budget: FrameBudget::of(tokens), ..Self::default() }
+    pub(super) fn and_tokens(self, tokens: u32) -> Self {
+        Self { budget: FrameBudget::of(tokens), ..self }
     }
 
     /// Goes on with the bytes that came next, at `now`. Returns how many of them may be read: all, unless a frame is bad,
@@ -104,7 +126,15 @@ impl FrameWatch {
         bytes.len().saturating_sub(rest.len())
     }
 
-    /// The client is sent so many bytes of a body: it has a use for a few frames more.
+    /// The server is asked something: it owes an answer, and may say a few things beside it.
+    pub fn note_asked(&mut self) {
+        if let Streams::Owed(blocks) = &mut self.streams {
+            *blocks = blocks.saturating_add(frame_budget::BLOCKS_OWED).min(frame_budget::BLOCKS_OWED_MAX);
+        }
+        self.budget.earn(frame_budget::FOR_REQUEST);
+    }
+
+    /// The peer is sent so many bytes of a body: it has a use for a few frames more.
     pub fn note_sent(&mut self, bytes: usize) {
         self.budget.earn_sent(bytes);
     }
@@ -174,7 +204,7 @@ impl FrameWatch {
             SETTINGS if flags & ACK != 0 => length == 0,
             SETTINGS => length.is_multiple_of(SETTING_BYTES),
             PING => length == 8,
-            // RFC 9113 section 8.4: only servers promise.
+            // RFC 9113 section 8.4: clients cannot, and servers are told not to.
             PUSH_PROMISE => return Err(FrameFault::Protocol),
             _ => true,
         };
@@ -186,10 +216,10 @@ impl FrameWatch {
             HEADERS | CONTINUATION => {
                 self.block_since.get_or_insert(now);
                 self.block_ends = flags & END_HEADERS != 0;
-                let judged = if kind == HEADERS {
-                    self.block(u32::from_be_bytes(stream) & STREAM_BITS)
-                } else {
-                    Ok(())
+                let judged = match kind {
+                    HEADERS => self.block(u32::from_be_bytes(stream) & STREAM_BITS, length),
+                    _ if self.block_costs => self.spend(length),
+                    _ => Ok(()),
                 };
                 self.end_block();
                 judged
@@ -207,15 +237,23 @@ impl FrameWatch {
         }
     }
 
-    /// A header block: it begins a stream if its number is higher than all before (RFC 9113 section 5.1.1), and ends one
-    /// otherwise.
-    fn block(&mut self, stream: u32) -> Result<(), FrameFault> {
-        if stream <= self.stream {
-            return self.spend(0);
+    /// A header block. A client's begins a stream if its number is higher than all before (RFC 9113 section 5.1.1), and ends
+    /// one otherwise; a server's is part of an answer.
+    fn block(&mut self, stream: u32, bytes: usize) -> Result<(), FrameFault> {
+        self.block_costs = self.streams == Streams::Owed(0);
+        match &mut self.streams {
+            Streams::Begun(last) if stream > *last => {
+                (*last, self.is_head) = (stream, true);
+                self.budget.earn(frame_budget::FOR_STREAM);
+                Ok(())
+            }
+            Streams::Begun(_) => self.spend(0),
+            Streams::Owed(0) => self.spend(bytes.saturating_add(frame_budget::INTERIM_BYTES)),
+            Streams::Owed(blocks) => {
+                *blocks = blocks.saturating_sub(1);
+                Ok(())
+            }
         }
-        (self.stream, self.is_head) = (stream, true);
-        self.budget.earn(frame_budget::FOR_STREAM);
-        Ok(())
     }
 
     /// A frame with so many bytes of a body.
@@ -252,6 +290,8 @@ impl FrameWatch {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -327,7 +367,7 @@ mod tests {
             (WINDOW_UPDATE, 0, &[0; 4]),
             (0xbb, 0, b"unknown"),
         ] {
-            let (mut watch, frame) = (FrameWatch::with_tokens(5), frame(kind, flags, payload));
+            let (mut watch, frame) = (FrameWatch::default().and_tokens(5), frame(kind, flags, payload));
             assert_eq!(passing(&mut watch, &frame), 5, "type {kind}, flags {flags}, {payload:?}");
             assert_eq!(watch.fault(), Some(FrameFault::Flood));
         }
@@ -337,7 +377,7 @@ mod tests {
     fn what_was_sent_and_streams_and_content_allow_more_of_them() {
         let ping = frame(PING, 0, &[0; 8]);
         let pings_after = |work: &dyn Fn(&mut FrameWatch)| {
-            let mut watch = FrameWatch::with_tokens(0);
+            let mut watch = FrameWatch::default().and_tokens(0);
             work(&mut watch);
             passing(&mut watch, &ping)
         };
@@ -353,6 +393,65 @@ mod tests {
         assert_eq!(having(frame(DATA, PADDED, &[2, b'x', 0, 0])), frame_budget::FOR_RECEIVED as usize);
         assert_eq!(pings_after(&|watch| watch.note_sent(1)), frame_budget::FOR_SENT as usize);
         assert_eq!(pings_after(&|watch| watch.note_sent(0)), 0);
+    }
+
+    #[test]
+    fn a_server_owes_an_answer_and_may_say_little_beside_it() {
+        let block = frame(HEADERS, END_HEADERS, b"block");
+        let (owed, price) =
+            (frame_budget::BLOCKS_OWED, 1 + frame_budget::INTERIM_BYTES / frame_budget::PAYLOAD_STEP_BYTES);
+        let asked = |times: usize| {
+            let mut watch = FrameWatch::of_server().and_tokens(0);
+            (0..times).for_each(|_| watch.note_asked());
+            watch
+        };
+        let beside = frame_budget::FOR_REQUEST as usize;
+        assert_eq!(passing(&mut asked(0), &block), 0);
+        assert_eq!(passing(&mut asked(3), &block), 3 * (owed as usize + beside / price));
+        assert_eq!(passing(&mut asked(3), &frame(PING, 0, &[0; 8])), 3 * beside);
+        // A long one costs more, in however many frames; one that is owed may be as long as it likes.
+        let (begun, more) = (frame(HEADERS, 0, b"block"), frame(CONTINUATION, 0, &[0; 64]));
+        let continued = |mut watch: FrameWatch| {
+            watch.follow(&begun, Instant::now());
+            (0..100).take_while(|_| watch.follow(&more, Instant::now()) == more.len()).count()
+        };
+        assert_eq!(continued(asked(0).and_tokens(u32::try_from(price).unwrap_or(0) + 10)), 5);
+        assert_eq!(continued(asked(1).and_tokens(0)), 100);
+        let mut often = asked(1_000_000).and_tokens(0);
+        assert_eq!(passing(&mut often, &block), frame_budget::BLOCKS_OWED_MAX as usize);
+        assert_eq!(often.fault(), Some(FrameFault::Flood));
+    }
+
+    proptest! {
+        /// A server that answers whatever it is asked, at any rate: with a few interim heads, a body in small pieces, trailers
+        /// and a reset; that lets an upload go on by two updates a piece, and pings on account of each.
+        #[test]
+        fn a_server_that_answers_is_never_taken_for_a_flood(
+            calls in prop::collection::vec((2_usize..7, 0_usize..20, prop::collection::vec(1_usize..20_000, 0..5)), 1..1_000),
+            all_at_the_end: bool,
+        ) {
+            let (mut watch, now) = (FrameWatch::of_server().and_tokens(0), Instant::now());
+            let mut owed = Vec::new();
+            for (blocks, pieces, uploads) in calls {
+                watch.note_asked();
+                let mut said = vec![frame(HEADERS, END_HEADERS, b"block"); blocks];
+                said.extend(vec![frame(DATA, 0, b"x"); pieces]);
+                said.push(frame(RST_STREAM, 0, &[0; 4]));
+                for bytes in uploads {
+                    watch.note_sent(bytes);
+                    said.extend([frame(WINDOW_UPDATE, 0, &[0; 4]), frame(WINDOW_UPDATE, 0, &[0; 4]), frame(PING, 0, &[0; 8])]);
+                }
+                owed.append(&mut said);
+                if !all_at_the_end || owed.len() > 1_000 {
+                    for said in owed.drain(..) {
+                        prop_assert_eq!(watch.follow(&said, now), said.len());
+                    }
+                }
+            }
+            for said in owed {
+                prop_assert_eq!(watch.follow(&said, now), said.len());
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!
 //! How the parts lean on each other, lowest first:
 //! pure rules (`wheel`, `polling`, `seldom`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
-//! `tls`, `stream`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
+//! `tls`, `stream`, `linger`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
 //! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
@@ -25,6 +25,7 @@ mod deadline;
 mod driver;
 mod epoll;
 mod handover;
+mod linger;
 mod listener;
 mod outstanding;
 mod polling;
@@ -52,6 +53,7 @@ mod wheel;
 pub use deadline::Deadline;
 pub use driver::{Driver, DriverChoice};
 pub use handover::{HANDED_OVER_MAX, hand_over, stdin_socket, take_over};
+pub use linger::linger;
 pub use listener::{Accepted, Listener, bind};
 pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};

@@ -2,8 +2,8 @@
 //!
 //! An attempt may be repeated as between two sides of HTTP/1 (see `exchange`), and also whatever the method is if the
 //! upstream has certainly not looked at the request: it said REFUSED_STREAM, or its GOAWAY named an earlier stream. What
-//! had gone of the body must be there still. A connection that ends just when it is used is no fault of the endpoint, which
-//! gets the request once more; after that the chain chooses another.
+//! had gone of the body must be there still. A connection that ends just when it is used, or set up, is no fault of the
+//! endpoint, which gets the request once more; after that the chain chooses another.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,6 +25,7 @@ use crate::codec::{Framing, RequestKind, ResponseHead};
 use crate::handler::{Call, Fault, Peer, Reply};
 use crate::net::{self, Alarm, Deadline};
 use crate::upstream::Connection;
+use crate::upstream::http2::Cause;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -142,7 +143,10 @@ impl Attempts<'_> {
         let endpoint = self.crossing.ctx.upstreams.http2(peer);
         let ready = match self.in_time(client, endpoint.ready()).await? {
             Ok(ready) => ready,
-            Err(error) => return Err(Setback::Upstream { lost: error.into(), raced: false }),
+            Err(error) => {
+                let raced = error.cause == Cause::Refused;
+                return Err(Setback::Upstream { lost: error.into(), raced });
+            }
         };
         message::set_scheme(&mut parts, peer.tls.is_some());
         if let Some(until) = self.patience.until {

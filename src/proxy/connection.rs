@@ -22,10 +22,6 @@ use crate::codec::{FirstBytes, Parse, RequestHead};
 use crate::handler::Reply;
 use crate::net::{self, Deadline, Stream, with_scratch};
 
-/// After a reply to a request that was not read whole, this long the client may still send before the connection is
-/// closed: closing at once would reset it and take the reply away from the client (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-
 /// How long a connection that has carried no request yet is waited for when the shard closes. Who connected a moment
 /// ago is about to send, and what it sends may be something that must not be repeated elsewhere.
 const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(1);
@@ -331,24 +327,8 @@ impl Downstream {
 
     /// Lets the client read the last reply before the connection is closed.
     pub(super) async fn linger(&self) {
-        linger(&self.stream, &self.deadline).await;
+        net::linger(&self.stream, &self.deadline).await;
     }
-}
-
-/// Lets the client read what was sent last before the connection is closed.
-pub(super) async fn linger(stream: &Stream, deadline: &Deadline) {
-    stream.shutdown_write();
-    deadline.arm(net::now() + LINGER);
-    poll_fn(|cx| {
-        loop {
-            match with_scratch(|scratch| stream.poll_read(cx, scratch)) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return deadline.poll_expired(cx),
-            }
-        }
-    })
-    .await;
 }
 
 enum Arrived {

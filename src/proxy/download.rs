@@ -12,12 +12,10 @@ use mesher_actors::snapshot::Failure;
 use super::dates::Dates;
 use super::drain::Drain;
 use super::forward::{self, Delivery};
+use super::interims::Interims;
 use crate::codec::{Body, Forwarded, Framing, Limits, Parse, RequestKind, ResponseHead, Version};
 use crate::handler::Fault;
 use crate::net::{Stream, with_scratch};
-
-/// Interim (1xx) responses passed on before the final one; an upstream that sends more is broken.
-pub const INTERIM_MAX: u32 = 64;
 
 /// How much of a piece the parser is given at once while it wants a head: more than most heads have, and little to copy
 /// in vain if it is body.
@@ -60,7 +58,7 @@ pub struct Download<'a> {
     body: Body,
     delivery: Delivery,
     request: RequestKind,
-    interims: u32,
+    interims: Interims,
     begun: bool,
     out_of_step: bool,
     /// The client is still sending its request.
@@ -91,7 +89,7 @@ impl<'a> Download<'a> {
             body: Body::new(Framing::None),
             delivery,
             request,
-            interims: 0,
+            interims: Interims::default(),
             begun: false,
             out_of_step: false,
             sending: false,
@@ -102,7 +100,7 @@ impl<'a> Download<'a> {
     /// Bytes of the upstream have arrived: the request has run.
     #[must_use]
     pub fn has_arrived(&self) -> bool {
-        self.phase != Phase::Head || self.interims > 0 || self.head.is_started()
+        self.phase != Phase::Head || self.interims.count() > 0 || self.head.is_started()
     }
 
     /// The head of the final response is on its way to the client: nothing else can be answered any more.
@@ -232,9 +230,8 @@ impl<'a> Download<'a> {
                 return Ok(&[]);
             }
             100..200 => {
-                self.interims += 1;
-                if self.interims > INTERIM_MAX {
-                    return Err(self.malformed("too many interim responses", 0));
+                if !self.interims.admit(self.head.end()) {
+                    return Err(self.malformed("too many interim responses, or too large ones", 0));
                 }
                 if self.delivery.version == Version::Http11 {
                     forward::interim(self.out, self.head);

@@ -4,8 +4,8 @@
 //! over TLS; `exchange` carries one request: `route` finds its target, each attempt is a `transfer` of an `upload` and a
 //! `download`, `tunnel` is for what is no longer HTTP; `forward` and `reply` write heads, pure. Where HTTP/2 is on either
 //! side, `http2` takes the streams of clients, `crossover` the requests of HTTP/1; `attempts` carry both, each a `relay`
-//! of two pumps (`flow`) between the sources and sinks of `http2` and `text`; `message` judges and changes heads, and
-//! `grpc` knows what a call asks for, pure. `drain`, `lookup`, `terms` (with `local`) and `recycle` are what a shard's
+//! of two pumps (`flow`) between the sources and sinks of `http2` and `text`; `message` judges and changes heads,
+//! `interims` counts those before the last, and `grpc` knows what a call asks for, pure. `drain`, `lookup`, `terms` (with `local`) and `recycle` are what a shard's
 //! connections share, gathered in [`Context`].
 
 mod account;
@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod grpc;
 mod handshakes;
 mod http2;
+mod interims;
 mod local;
 mod lookup;
 mod message;

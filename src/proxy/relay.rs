@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use http::Response;
 use mesher_actors::snapshot::Failure;
 
-use super::download::INTERIM_MAX;
 use super::flow::{Broken, Closed, Lost, Pump, Sink, Source};
 use super::grpc;
+use super::interims::{Interims, bytes_of};
 use crate::handler::Reply;
 use crate::net::{self, Deadline};
 
@@ -109,7 +109,7 @@ pub(super) struct Relay<'a, B, C, W, U> {
     uploaded: bool,
     /// The upstream stopped taking the request; it may have answered all the same.
     refused: bool,
-    interims: u32,
+    interims: Interims,
     /// Bytes moved either way when the time-out was last set.
     moved: u64,
 }
@@ -135,7 +135,7 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
             passed: Passed::default(),
             uploaded: false,
             refused: false,
-            interims: 0,
+            interims: Interims::default(),
             moved: 0,
         };
         relay.moved = relay.upload.moved();
@@ -223,9 +223,9 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
 
     fn take_head(&mut self, head: Response<()>, end: bool) -> Result<(), Failed> {
         if head.status().is_informational() {
-            self.interims += 1;
-            if self.interims > INTERIM_MAX {
-                let detail = format!("{} sent too many interim responses", self.upstream.peer_addr());
+            if !self.interims.admit(bytes_of(head.headers())) {
+                let peer = self.upstream.peer_addr();
+                let detail = format!("{peer} sent too many interim responses, or too large ones");
                 return Err(Failed::Upstream(Lost::upstream(Failure::UpstreamProtocolError, detail)));
             }
             return self.client.interim(head).map_err(|_| Failed::ClientGone);

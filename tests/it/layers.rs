@@ -10,7 +10,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("balance", &[]),
     ("handler", &["codec", "balance"]),
     ("net", &[]),
-    ("upstream", &["handler", "net"]),
+    ("upstream", &["codec", "handler", "net"]),
     ("proxy", &["codec", "balance", "handler", "net", "upstream"]),
     ("shard", &["balance", "handler", "net", "proxy"]),
     ("run", &["codec", "handler", "net", "proxy", "shard", "upstream"]),

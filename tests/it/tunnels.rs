@@ -1,5 +1,7 @@
 //! What is no longer requests and responses: upgrades, and CONNECT to services of the mesh.
 
+mod inside_tls;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;

@@ -198,6 +198,8 @@ fn shards(text: &mut Exposition, shards: &[Arc<ShardStats>]) {
     text.single("mesher_downstream_accepted_total", C, "Connections accepted.", sum(|s| &s.accepted));
     let help = "HTTP/2 connections of clients that were ended with ENHANCE_YOUR_CALM.";
     text.single("mesher_downstream_http2_calmed_total", C, help, sum(|s| &s.downstream_http2_calmed));
+    let help = "HTTP/2 connections to upstreams that were ended with ENHANCE_YOUR_CALM.";
+    text.single("mesher_upstream_http2_calmed_total", C, help, sum(|s| &s.upstream_http2_calmed));
     text.single("mesher_upstream_connects_total", C, "Connections made.", sum(|s| &s.upstream_connects));
     let help = "Requests sent on a pooled connection.";
     text.single("mesher_upstream_reused_total", C, help, sum(|s| &s.upstream_reused));

@@ -1,4 +1,4 @@
-//! What a client sends behind the preface of HTTP/2, followed frame by frame.
+//! What a client sends behind the preface of HTTP/2, or a server, followed frame by frame.
 
 use std::time::Instant;
 
@@ -10,12 +10,24 @@ use crate::codec::{FrameFault, FrameWatch};
 /// frame, does not depend on the cuts, and a reader that has all bytes at once comes to the same.
 pub fn fuzz_http2_frames(data: &[u8]) {
     let [seed, data @ ..] = data else { return };
-    let watch = || if *seed == 0 { FrameWatch::default() } else { FrameWatch::with_tokens((*seed).into()) };
     let tokens = if *seed == 0 { 10_000 } else { (*seed).into() };
-    let (whole, now) = (naive(data, tokens), Instant::now());
+    follow(data, *seed, naive(data, tokens, Sender::Client { last: 0 }), || {
+        FrameWatch::default().and_tokens(tokens as u32)
+    });
+    // One that was asked once.
+    follow(data, *seed, naive(data, tokens + 80, Sender::Server { owed: 2, costs: false }), || {
+        let mut watch = FrameWatch::of_server().and_tokens(tokens as u32);
+        watch.note_asked();
+        watch
+    });
+}
+
+/// Follows the bytes in pieces, and holds what comes of it against what a reader has found that has them all.
+fn follow(data: &[u8], seed: u8, whole: Option<(FrameFault, usize)>, watch: impl Fn() -> FrameWatch) {
+    let now = Instant::now();
     let mut at_once = watch();
     at_once.follow(data, now);
-    for (step, seed) in [(data.len().max(1), 0), (1, 0), (19, *seed)] {
+    for (step, seed) in [(data.len().max(1), 0), (1, 0), (19, seed)] {
         let mut watch = watch();
         let mut passed = 0;
         for piece in pieces(data, step, seed) {
@@ -31,9 +43,15 @@ pub fn fuzz_http2_frames(data: &[u8]) {
     }
 }
 
+/// Who sends, and what a header block depends on.
+enum Sender {
+    Client { last: u32 },
+    Server { owed: usize, costs: bool },
+}
+
 /// The first bad frame, and how many bytes it takes to know.
-fn naive(data: &[u8], mut tokens: usize) -> Option<(FrameFault, usize)> {
-    let (mut at, mut last_stream) = (0, 0);
+fn naive(data: &[u8], mut tokens: usize, mut sender: Sender) -> Option<(FrameFault, usize)> {
+    let mut at = 0;
     while let Some(head) = data.get(at..at + 9) {
         let length = usize::from(head[0]) * 65536 + usize::from(head[1]) * 256 + usize::from(head[2]);
         let size = match head[3] {
@@ -49,14 +67,29 @@ fn naive(data: &[u8], mut tokens: usize) -> Option<(FrameFault, usize)> {
         }
         let payload = &data[at + 9..data.len().min(at + 9 + length)];
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-        let worth = worth(head[3], head[4], (length, payload.first()), stream > last_stream);
+        let worth = match (head[3], &mut sender) {
+            (1, Sender::Client { last }) if stream > *last => {
+                *last = stream;
+                Worth { earned: 10, ..Worth::default() }
+            }
+            (1, Sender::Client { .. }) => Worth { price: 1, ..Worth::default() },
+            (1, Sender::Server { owed: 0, costs }) => {
+                *costs = true;
+                Worth { price: 16 + length.min(16_384 - 15 * 64) / 64, ..Worth::default() }
+            }
+            (1, Sender::Server { owed, costs }) => {
+                (*owed, *costs) = (*owed - 1, false);
+                Worth::default()
+            }
+            (9, Sender::Server { costs: true, .. }) => {
+                Worth { price: 1 + length.min(16_384) / 64, ..Worth::default() }
+            }
+            (kind, _) => worth(kind, head[4], length, payload.first()),
+        };
         if tokens < worth.price {
             return Some((FrameFault::Flood, at + 9 + worth.looked_at));
         }
         tokens = tokens - worth.price + worth.earned;
-        if head[3] == 1 {
-            last_stream = last_stream.max(stream);
-        }
         if head[3] == 4 {
             let bad =
                 payload.chunks_exact(6).position(|setting| setting[..2] == [0, 4] && setting[2] & 0x80 != 0);
@@ -77,7 +110,7 @@ struct Worth {
     looked_at: usize,
 }
 
-fn worth(kind: u8, flags: u8, (length, first): (usize, Option<&u8>), is_new_stream: bool) -> Worth {
+fn worth(kind: u8, flags: u8, length: usize, first: Option<&u8>) -> Worth {
     let is_padded = flags & 8 != 0 && length > 0;
     match (kind, first) {
         (0, None) if is_padded => Worth::default(), // the byte that tells has not come
@@ -87,8 +120,6 @@ fn worth(kind: u8, flags: u8, (length, first): (usize, Option<&u8>), is_new_stre
             let has_content = length > padding;
             Worth { price: (!has_content).into(), earned: has_content.into(), looked_at }
         }
-        (1, _) if is_new_stream => Worth { earned: 10, ..Worth::default() },
-        (1, _) => Worth { price: 1, ..Worth::default() },
         (9, _) => Worth::default(),
         _ => Worth { price: 1 + length.min(16_384) / 64, ..Worth::default() },
     }

@@ -3,8 +3,8 @@
 use mesher_actors::snapshot::Failure;
 use mesher_actors::snapshot::stats::Direction;
 
-use super::super::download::INTERIM_MAX;
 use super::super::forward::{self, Additions, Delivery};
+use super::super::interims::Interims;
 use super::super::reply::{self, Wanted};
 use super::super::upload;
 use crate::codec::fuzzing::{naive, payload_of, pieces};
@@ -179,13 +179,12 @@ impl Exchange {
     /// Delivers what the service answers.
     fn receive<'a>(&mut self, mut pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let mut head = ResponseHead::new();
-        let mut interims = 0;
+        let mut interims = Interims::default();
         loop {
             match head.parse(&Limits::default(), self.kind) {
                 Ok(Parse::Complete) if !head.is_interim() => break,
                 Ok(Parse::Complete) => {
-                    interims += 1;
-                    if interims > INTERIM_MAX {
+                    if !interims.admit(head.end()) {
                         return self.broken();
                     }
                     if self.delivery.version == Version::Http11 {
@@ -222,7 +221,7 @@ impl Exchange {
                 return Outcome::Broken;
             }
         }
-        let interims = if self.delivery.version == Version::Http11 { interims } else { 0 };
+        let interims = if self.delivery.version == Version::Http11 { interims.count() } else { 0 };
         Outcome::Answered { interims, status: head.status(), payload: Vec::new() }
     }
 

@@ -5,18 +5,25 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use mesher_actors::snapshot::Failure;
 
 use super::body::{Inflow, Outflow, Peer};
-use crate::proxy::flow::{Code, Lost, Piece, Sink, Source};
+use crate::proxy::flow::{Closed, Code, Lost, Piece, Sink, Source};
 use crate::proxy::relay::Upstream;
 use crate::upstream::http2::{Answer, Call, CallError, Cause, Lease, Ready};
 
 /// The response side of a call.
 struct Callee<'a> {
     stage: Stage<'a>,
+    lease: &'a Lease,
+}
+
+/// The request's body on its way there.
+struct Upload<'a> {
+    flow: Outflow,
     lease: &'a Lease,
 }
 
@@ -38,7 +45,7 @@ pub(in crate::proxy) fn call(
     let Call { answer, body, lease: place } =
         ready.send(Request::from_parts(parts, ()), !has_body).map_err(Lost::from)?;
     let lease = &*lease.insert(place);
-    Ok((Outflow { stream: body }, Callee { stage: Stage::Head(answer), lease }))
+    Ok((Upload { flow: Outflow { stream: body }, lease }, Callee { stage: Stage::Head(answer), lease }))
 }
 
 impl Peer for &Lease {
@@ -59,6 +66,25 @@ impl From<CallError> for Lost {
             unprocessed: error.cause.is_unprocessed(),
             detail: error.detail,
         }
+    }
+}
+
+impl Sink for Upload<'_> {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Closed>> {
+        self.flow.poll_room(cx, wanted)
+    }
+
+    fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
+        self.lease.note_sent(data.len());
+        self.flow.put(data, end)
+    }
+
+    fn put_trailers(&mut self, trailers: HeaderMap) -> Result<(), Closed> {
+        self.flow.put_trailers(trailers)
+    }
+
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        self.flow.poll_flushed(cx)
     }
 }
 

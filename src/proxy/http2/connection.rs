@@ -23,7 +23,7 @@ use super::session::Session;
 use super::stream;
 use super::watched::Watched;
 use crate::net::{self, Deadline, Stream};
-use crate::proxy::connection::{Open, linger};
+use crate::proxy::connection::Open;
 
 /// Serves a connection whose first bytes are HTTP/2's to its end.
 pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Session>) {
@@ -59,7 +59,7 @@ pub(in crate::proxy) async fn serve(stream: Stream, open: Open, session: Rc<Sess
     drop(h2);
     if !is_clean {
         // Unread bytes of the client would turn the close into a reset, which takes the GOAWAY away.
-        linger(&stream, &deadline).await;
+        net::linger(&stream, &deadline).await;
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Call {
     /// What comes back.
     pub answer: Answer,
     /// Where the request's body and trailers go. `send_data` must not be given more than `capacity` says, or the
-    /// connection would hold it.
+    /// connection would hold it; and [`Lease::note_sent`] is told how much that was.
     pub body: SendStream<Bytes>,
     /// The place on the connection; to be kept until answer and body have ended.
     pub lease: Lease,
@@ -77,6 +77,7 @@ impl Ready {
         match self.sender.send_request(request, end) {
             Ok((response, body)) => {
                 let link = self.lease.link.clone();
+                link.note_asked();
                 let awaited = Awaited { response, link, _outstanding: net::outstanding() };
                 Ok(Call { answer: Answer { awaited: Some(awaited) }, body, lease: self.lease })
             }
@@ -150,6 +151,11 @@ impl Lease {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.link.peer()
+    }
+
+    /// So many bytes of the request's body are put: the peer has a use for a few frames on account of them.
+    pub fn note_sent(&self, bytes: usize) {
+        self.link.note_sent(bytes);
     }
 
     /// What an error that the answer, its body or the request's body reported means.

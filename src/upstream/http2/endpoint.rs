@@ -22,7 +22,7 @@ use super::pulse::Pulse;
 use super::queue::Queue;
 use super::settings::Settings;
 use super::wire::Wire;
-use crate::net;
+use crate::net::{self, Seldom};
 use crate::upstream::Connection;
 
 /// After an attempt to make a further connection failed: how long the endpoint gets by with those it has. Otherwise each
@@ -45,6 +45,7 @@ pub struct Endpoint {
     connecting: Cell<bool>,
     /// No further connection is tried until then.
     paused_until: Cell<Option<Instant>>,
+    calmed_told: Seldom,
     me: Weak<Self>,
 }
 
@@ -72,6 +73,7 @@ impl Endpoint {
             waiting: Queue::new(),
             connecting: Cell::new(false),
             paused_until: Cell::new(None),
+            calmed_told: Seldom::default(),
             me: me.clone(),
         })
     }
@@ -81,7 +83,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Cause::ConnectFailed`] if there is no connection and the attempt that all who wait share has failed (the next
-    /// caller starts another); [`Cause::Overflow`] if too many wait already.
+    /// caller starts another), [`Cause::Refused`] if its peer ended it before it took a request; [`Cause::Overflow`] if too
+    /// many wait already.
     pub async fn ready(&self) -> Result<Ready, CallError> {
         if self.waiting.is_empty() {
             if self.chosen().is_some_and(|link| link.may_have_ended()) {
@@ -118,6 +121,19 @@ impl Endpoint {
         self.links.borrow_mut().retain(|known| !std::ptr::eq(&**known, link));
     }
 
+    /// Counts a connection whose peer was told to calm down, and tells of it, though not of each one.
+    pub(super) fn note_calmed(&self, why: &str) {
+        self.stats.upstream_http2_calmed.add(1);
+        if let Some(untold) = self.calmed_told.tell(net::now()) {
+            tracing::warn!(
+                peer = %self.address,
+                why,
+                untold,
+                "an upstream HTTP/2 connection was ended: its peer was told to calm down"
+            );
+        }
+    }
+
     fn take(&self) -> Option<Ready> {
         self.chosen()?.lease()
     }
@@ -152,11 +168,11 @@ impl Endpoint {
     }
 
     /// Who waits shares the failure, unless there are connections to wait for.
-    fn not_connected(&self, why: &str) {
+    fn not_connected(&self, cause: Cause, why: &str) {
         self.connecting.set(false);
         if self.links.borrow().is_empty() {
             let detail = format!("no HTTP/2 connection to {}: {why}", self.address);
-            self.waiting.serve_all(|| Err(CallError { cause: Cause::ConnectFailed, detail: detail.clone() }));
+            self.waiting.serve_all(|| Err(CallError { cause, detail: detail.clone() }));
         } else {
             tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
             self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
@@ -196,6 +212,11 @@ fn loads(links: &[Rc<Link>]) -> impl Iterator<Item = Load> + Clone {
 // === impl Attempt ===
 
 impl Attempt {
+    /// Whose it is.
+    pub(super) fn endpoint(&self) -> Weak<Endpoint> {
+        self.endpoint.clone().unwrap_or_default()
+    }
+
     /// There is a connection; it is the endpoint's if that still exists.
     pub(super) fn succeeded(
         mut self,
@@ -214,20 +235,20 @@ impl Attempt {
     }
 
     /// There is none.
-    pub(super) fn failed(mut self, why: &str) {
-        self.fail(why);
+    pub(super) fn failed(mut self, cause: Cause, why: &str) {
+        self.fail(cause, why);
     }
 
-    fn fail(&mut self, why: &str) {
+    fn fail(&mut self, cause: Cause, why: &str) {
         if let Some(endpoint) = self.endpoint.take().and_then(|endpoint| endpoint.upgrade()) {
-            endpoint.not_connected(why);
+            endpoint.not_connected(cause, why);
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.fail("the attempt was given up");
+        self.fail(Cause::ConnectFailed, "the attempt was given up");
     }
 }
 

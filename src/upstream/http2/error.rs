@@ -11,7 +11,8 @@ pub enum Cause {
     /// All connections are full and too many calls wait already.
     Overflow,
     /// The peer has certainly not looked at the request: it said REFUSED_STREAM (RFC 9113 section 8.7), its GOAWAY named
-    /// an earlier stream as its last (section 6.8), or the connection ended before the request was sent.
+    /// an earlier stream as its last (section 6.8), or it ended the connection before the request was sent, when that was
+    /// being set up at the earliest.
     Refused,
     /// The peer reset the stream.
     Reset(Reason),

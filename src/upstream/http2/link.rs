@@ -149,14 +149,19 @@ impl Link {
 
     /// It takes no more calls; once it carries none it ends.
     pub(super) fn retire(&self) {
-        let Some(sender) = self.sender.take() else { return };
-        drop(sender); // wakes the task if it was the last
+        drop(self.close()); // wakes the task if it was the last
+    }
+
+    /// The same, and it does not end as long as what is returned is kept. None if it was retired before.
+    pub(super) fn close(&self) -> Option<SendRequest<Bytes>> {
+        let sender = self.sender.take()?;
         self.retired.set(Some(net::now()));
         self.rearm();
         if let Some(endpoint) = self.endpoint.upgrade() {
             endpoint.forget(self);
             endpoint.dispatch();
         }
+        Some(sender)
     }
 
     /// Retires the connection if it opens no more streams: its peer said GOAWAY, or stream ids have run out.
@@ -170,9 +175,28 @@ impl Link {
         }
     }
 
+    /// A request was sent on it.
+    pub(super) fn note_asked(&self) {
+        if let Some(wire) = self.wire.upgrade() {
+            wire.note_asked();
+        }
+    }
+
+    /// So many bytes of a request's body are sent on it.
+    pub(super) fn note_sent(&self, bytes: usize) {
+        if let Some(wire) = self.wire.upgrade() {
+            wire.note_sent(bytes);
+        }
+    }
+
+    /// Its task ends it because of what the peer does: what its calls are told.
+    pub(super) fn condemn(&self, why: &'static str) {
+        self.epitaph.set(Some(why));
+    }
+
     /// Its task gives it up: what its calls are told. What was not sent will not be.
     pub(super) fn give_up(&self, why: &'static str) {
-        self.epitaph.set(Some(why));
+        self.condemn(why);
         if let Some(wire) = self.wire.upgrade() {
             wire.reset_on_close();
         }
@@ -207,12 +231,13 @@ impl Link {
     }
 
     fn view(&self) -> View {
-        let since = self.since.get();
+        let (since, wire) = (self.since.get(), self.wire.upgrade());
         View {
             busy: !self.is_empty(),
             since,
-            heard: self.wire.upgrade().map_or(since, |wire| wire.heard()),
+            heard: wire.as_ref().map_or(since, |wire| wire.heard()),
             retired: self.retired.get(),
+            block: wire.and_then(|wire| wire.block_since()),
         }
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Times {
     pub(super) idle_timeout: Duration,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
+    pub(super) head_timeout: Duration,
 }
 
 /// What a connection looks like at a moment.
@@ -31,6 +32,8 @@ pub(super) struct View {
     pub(super) heard: Instant,
     /// It takes no calls any more, since then.
     pub(super) retired: Option<Instant>,
+    /// A header block has been coming since then that is not whole.
+    pub(super) block: Option<Instant>,
 }
 
 /// What is to be done now.
@@ -83,6 +86,9 @@ impl Pulse {
         if has_come(self.ping_lost_at(view)) {
             return Due::Drop("it did not answer a PING");
         }
+        if has_come(self.head_lost_at(view)) {
+            return Due::Drop("a head that it has begun did not come to an end");
+        }
         if has_come(self.ping_at(view)) {
             self.pinged = Some(now);
             return Due::Ping;
@@ -98,15 +104,24 @@ impl Pulse {
 
     /// When there will be something to do if nothing happens until then.
     pub(super) fn next(&self, view: View) -> Option<Instant> {
-        [self.ping_lost_at(view), self.ping_at(view), self.gone_at(view), self.retire_at(view)]
-            .into_iter()
-            .flatten()
-            .min()
+        let dues = [
+            self.ping_lost_at(view),
+            self.head_lost_at(view),
+            self.ping_at(view),
+            self.gone_at(view),
+            self.retire_at(view),
+        ];
+        dues.into_iter().flatten().min()
     }
 
     /// Whatever the peer says proves that it lives, the answer to the PING is only sure to come.
     fn ping_lost_at(&self, view: View) -> Option<Instant> {
         after(self.pinged?.max(view.heard), self.times.ping_timeout)
+    }
+
+    /// Nothing else can come before it is whole (RFC 9113 section 4.3): all calls wait for it.
+    fn head_lost_at(&self, view: View) -> Option<Instant> {
+        after(view.block?, self.times.head_timeout)
     }
 
     fn ping_at(&self, view: View) -> Option<Instant> {
@@ -147,6 +162,7 @@ mod tests {
             idle_timeout: 60 * SECOND,
             ping_interval: 300 * SECOND,
             ping_timeout: 20 * SECOND,
+            head_timeout: 10 * SECOND,
         }
     }
 
@@ -159,7 +175,7 @@ mod tests {
     impl Connection {
         fn new() -> Self {
             let born = Instant::now();
-            let view = View { busy: false, since: born, heard: born, retired: None };
+            let view = View { busy: false, since: born, heard: born, retired: None, block: None };
             Self { pulse: Pulse::new(times(), born), born, view }
         }
 
@@ -196,6 +212,16 @@ mod tests {
         assert_eq!((old.due(999), old.due(1000)), (Due::Nothing, Due::Retire));
         old.view.retired = Some(old.at(1000));
         assert_eq!(old.due(1001), Due::Nothing, "it is retired once");
+    }
+
+    #[test]
+    fn a_head_that_does_not_come_to_an_end_is_waited_for_for_a_while() {
+        let mut connection = Connection::busy();
+        connection.view.block = Some(connection.at(5));
+        assert_eq!((connection.next(), connection.due(14)), (Some(15), Due::Nothing));
+        assert!(matches!(connection.due(15), Due::Drop(_)));
+        connection.view.block = None;
+        assert_eq!(connection.due(16), Due::Nothing);
     }
 
     #[test]
@@ -251,8 +277,13 @@ mod tests {
     fn zero_is_never() {
         let mut connection = Connection::busy();
         let never = Duration::ZERO;
-        connection.pulse.times =
-            Times { age_max: never, idle_timeout: never, ping_interval: never, ping_timeout: never };
+        connection.pulse.times = Times {
+            age_max: never,
+            idle_timeout: never,
+            ping_interval: never,
+            ping_timeout: never,
+            head_timeout: never,
+        };
         assert_eq!((connection.next(), connection.due(1_000_000)), (None, Due::Nothing));
     }
 
@@ -272,10 +303,11 @@ mod tests {
             heard in 0_u32..2000,
             retired in proptest::option::of(0_u32..2000),
             pinged in proptest::option::of(0_u32..2000),
+            block in proptest::option::of(0_u32..2000),
         ) {
             let mut connection = Connection::new();
             let at = |second: u32| connection.born + SECOND * second;
-            let view = View { busy, since: at(since), heard: at(heard), retired: retired.map(at) };
+            let view = View { busy, since: at(since), heard: at(heard), retired: retired.map(at), block: block.map(at) };
             connection.pulse.pinged = pinged.map(at);
             if let Some(next) = connection.pulse.next(view) {
                 prop_assert_eq!(connection.pulse.due(next - Duration::from_nanos(1), view), Due::Nothing);

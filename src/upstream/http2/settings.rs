@@ -49,6 +49,9 @@ pub struct Settings {
     pub ping_interval: Duration,
     /// How long the answer to a PING may take.
     pub ping_timeout: Duration,
+    /// How long a header block that has begun may take to be whole. Nothing else comes on the connection before that, so each
+    /// call on it waits; a head takes a round trip or two even where frames are lost.
+    pub head_timeout: Duration,
     /// Bytes of one answer that may have arrived and not been passed on. What a hundred slow readers can make one
     /// connection hold is a hundred times this.
     pub stream_window: u32,
@@ -69,6 +72,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(310),
             ping_timeout: Duration::from_secs(20),
+            head_timeout: Duration::from_secs(10),
             stream_window: 64 * 1024,
             connection_window: 100 * 64 * 1024,
             header_list_bytes_max: 64 * 1024,
@@ -106,6 +110,7 @@ impl Settings {
             idle_timeout: self.idle_timeout,
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
+            head_timeout: self.head_timeout,
         }
     }
 }

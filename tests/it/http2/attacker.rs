@@ -1,9 +1,9 @@
-//! A client that keeps to no rule: it sends whatever it is given, as fast as the peer takes it, and notes what the
-//! peer says. It acknowledges nothing.
+//! A client that keeps to no rule, or a service that does not: it sends whatever it is given, as fast as the peer takes
+//! it, and notes what the peer says. It acknowledges nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::Shutdown;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +30,10 @@ pub(crate) struct Attacker {
 /// What the peer has said so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Said {
+    /// The streams on which heads came.
+    pub(crate) heads: Vec<u32>,
+    /// How much came of bodies.
+    pub(crate) data_bytes: usize,
     /// How often each status was answered.
     pub(crate) statuses: BTreeMap<u16, usize>,
     /// How often streams were reset with each code.
@@ -66,22 +70,48 @@ impl Attacker {
     #[track_caller]
     pub(crate) fn silent(to: impl Into<Door>) -> Self {
         let attacker = Self::open(&to.into(), PATIENCE);
-        let (mut line, said) = (attacker.line.another(), attacker.said.clone());
+        attacker.listen(0);
+        attacker
+    }
+
+    /// A connection that somebody has made. It says nothing yet.
+    #[track_caller]
+    pub(crate) fn accepted(socket: TcpStream) -> Self {
+        let attacker = Self::on(Line::plain(socket), PATIENCE);
+        attacker.listen(PREFACE.len());
+        attacker
+    }
+
+    /// The same, and nothing is ever read.
+    #[track_caller]
+    pub(crate) fn deaf(socket: TcpStream) -> Self {
+        Self::on(Line::plain(socket), BLOCKED_AFTER).stop_reading()
+    }
+
+    #[track_caller]
+    fn stop_reading(self) -> Self {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.line.socket, STALLED_BUFFER_BYTES)
+            .expect("not a TCP connection");
+        self
+    }
+
+    /// Notes what comes behind so many bytes.
+    fn listen(&self, skipped: usize) {
+        let (mut line, said) = (self.line.another(), self.said.clone());
         std::thread::spawn(move || {
-            while let Ok(Some(frame)) = frame::read(&mut line) {
-                said.lock().unwrap().note(&frame);
+            if line.read_exact(&mut vec![0; skipped]).is_ok() {
+                while let Ok(Some(frame)) = frame::read(&mut line) {
+                    said.lock().unwrap().note(&frame);
+                }
             }
             said.lock().unwrap().ended = true;
         });
-        attacker
     }
 
     /// Connects, sends the preface and never reads.
     #[track_caller]
     pub(crate) fn stalled(to: impl Into<Door>) -> Self {
-        let attacker = Self::open(&to.into(), BLOCKED_AFTER);
-        rustix::net::sockopt::set_socket_recv_buffer_size(&attacker.line.socket, STALLED_BUFFER_BYTES)
-            .expect("not a TCP connection");
+        let attacker = Self::open(&to.into(), BLOCKED_AFTER).stop_reading();
         attacker.send(PREFACE);
         attacker.send(Frame::settings(&[]).bytes());
         attacker
@@ -89,7 +119,11 @@ impl Attacker {
 
     #[track_caller]
     fn open(to: &Door, blocked_after: Duration) -> Self {
-        let line = to.open();
+        Self::on(to.open(), blocked_after)
+    }
+
+    #[track_caller]
+    fn on(line: Line, blocked_after: Duration) -> Self {
         line.socket.set_write_timeout(Some(blocked_after)).expect("not a TCP connection");
         Self { line, said: Arc::default(), pings: AtomicU64::new(0) }
     }
@@ -150,6 +184,16 @@ impl Attacker {
         self.said()
     }
 
+    /// The stream of the next request, the `number`th on the connection from 0; none if the peer has ended it.
+    #[track_caller]
+    pub(crate) fn request(&self, number: usize) -> Option<u32> {
+        wait_for("a request, or the end of the connection", PATIENCE, || {
+            let said = self.said();
+            let stream = said.heads.get(number).copied();
+            (stream.is_some() || said.ended).then_some(stream)
+        })
+    }
+
     /// What the peer has said once it has ended the connection.
     #[track_caller]
     pub(crate) fn wait_for_end(&self) -> Said {
@@ -179,10 +223,12 @@ impl Said {
     fn note(&mut self, frame: &Frame) {
         match frame.kind {
             kind::HEADERS => {
+                self.heads.push(frame.stream);
                 if let Some(status) = hpack::status(&frame.payload) {
                     *self.statuses.entry(status).or_default() += 1;
                 }
             }
+            kind::DATA => self.data_bytes += frame.payload.len(),
             kind::RST_STREAM => *self.resets.entry(frame.number_at(0)).or_default() += 1,
             // The first may only announce that the connection is going to end.
             kind::GOAWAY => self.goaway = Some(frame.number_at(4)),

@@ -81,6 +81,16 @@ impl Frame {
         Self::new(kind::DATA, stream, bytes)
     }
 
+    /// The whole answer to a request: 200, and nothing else.
+    pub(crate) fn answer(stream: u32) -> Self {
+        Self::request(stream, &Block::default().field(":status", "200"))
+    }
+
+    /// The end of the connection: streams above `last` were not looked at.
+    pub(crate) fn goaway(last: u32, code: u32) -> Self {
+        Self::new(kind::GOAWAY, 0, [last.to_be_bytes(), code.to_be_bytes()].concat())
+    }
+
     /// The end of a stream.
     pub(crate) fn reset(stream: u32, code: u32) -> Self {
         Self::new(kind::RST_STREAM, stream, code.to_be_bytes())
@@ -139,13 +149,18 @@ impl Frame {
     }
 }
 
-/// A header block of any length: HEADERS and as many CONTINUATION frames as it takes.
+/// The whole head of a request without a body, of any length.
 pub(crate) fn long_request(stream: u32, block: &Block) -> Vec<u8> {
+    long_block(stream, block, flag::END_STREAM)
+}
+
+/// A header block of any length: HEADERS with these flags and as many CONTINUATION frames as it takes.
+pub(crate) fn long_block(stream: u32, block: &Block, flags: u8) -> Vec<u8> {
     let parts: Vec<&[u8]> = block.bytes().chunks(PAYLOAD_BYTES).collect();
     let mut bytes = Vec::new();
     for (number, part) in parts.iter().enumerate() {
         let (kind, flags) = match number {
-            0 => (kind::HEADERS, flag::END_STREAM),
+            0 => (kind::HEADERS, flags),
             _ => (kind::CONTINUATION, 0),
         };
         let last = if number + 1 == parts.len() { flag::END_HEADERS } else { 0 };

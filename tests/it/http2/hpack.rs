@@ -25,6 +25,15 @@ impl Block {
             .field(":path", path)
     }
 
+    /// The same, of another service.
+    pub(crate) fn request_of(authority: &str, method: &str) -> Self {
+        Self::default()
+            .field(":method", method)
+            .field(":scheme", "http")
+            .field(":authority", authority)
+            .field(":path", "/")
+    }
+
     /// A GET.
     pub(crate) fn get(path: &str) -> Self {
         Self::request("GET", path)

@@ -18,6 +18,8 @@ const RECEIVED_BYTES: usize = 16 * 1024;
 pub(crate) struct Door {
     address: SocketAddr,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The service to connect to, through there.
+    tunnel: Option<&'static str>,
 }
 
 /// One connection, or another handle of it.
@@ -30,7 +32,7 @@ pub(crate) struct Line {
 
 impl From<SocketAddr> for Door {
     fn from(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self { address, tls: None, tunnel: None }
     }
 }
 
@@ -39,7 +41,20 @@ impl Door {
     pub(crate) fn inside_tls(address: SocketAddr, authority: &Authority, name: &'static str) -> Self {
         let mut config = trusting(&authority.pem, None);
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Self { address, tls: Some((Arc::new(config), ServerName::try_from(name).unwrap())) }
+        Self { address, tls: Some((Arc::new(config), ServerName::try_from(name).unwrap())), tunnel: None }
+    }
+
+    /// Through a tunnel to a service, itself inside TLS, where HTTP/1.1 is agreed on.
+    pub(crate) fn inside_tunnel(
+        address: SocketAddr,
+        authority: &Authority,
+        name: &'static str,
+        service: &'static str,
+    ) -> Self {
+        let mut config = trusting(&authority.pem, None);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = Some((Arc::new(config), ServerName::try_from(name).unwrap()));
+        Self { address, tls, tunnel: Some(service) }
     }
 
     /// Connects, and does its part of the handshake.
@@ -55,14 +70,37 @@ impl Door {
             while tls.is_handshaking() {
                 tls.complete_io(&mut socket).unwrap_or_else(|e| panic!("no TLS with {address}: {e}"));
             }
-            assert_eq!(tls.alpn_protocol(), Some(&b"h2"[..]));
+            let wanted = if self.tunnel.is_some() { &b"http/1.1"[..] } else { b"h2" };
+            assert_eq!(tls.alpn_protocol(), Some(wanted));
             Arc::new(Mutex::new(tls))
         });
-        Line { socket, tls, unread: Vec::new() }
+        let mut line = Line { socket, tls, unread: Vec::new() };
+        if let Some(service) = self.tunnel {
+            line.enter(service);
+        }
+        line
     }
 }
 
 impl Line {
+    /// A connection in the clear.
+    pub(crate) fn plain(socket: TcpStream) -> Self {
+        Self { socket, tls: None, unread: Vec::new() }
+    }
+
+    /// Becomes a tunnel to a service.
+    #[track_caller]
+    fn enter(&mut self, service: &str) {
+        let connect = format!("CONNECT {service} HTTP/1.1\r\nHost: {service}\r\n\r\n");
+        (&*self).write_all(connect.as_bytes()).expect("mesher is gone");
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            self.read_exact(&mut byte).expect("no answer to CONNECT");
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+    }
+
     /// Another handle. Only one of them may read.
     pub(crate) fn another(&self) -> Self {
         let socket = self.socket.try_clone().expect("a second handle");

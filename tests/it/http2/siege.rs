@@ -1,4 +1,4 @@
-//! A sidecar under attack, and what the attack may cost: CPU, memory, requests that reach the service, and nothing at
+//! A sidecar under attack from clients, or from a service that it calls, and what the attack may cost: CPU, memory, requests that reach the service, and nothing at
 //! all for those who attack nobody.
 
 use std::net::SocketAddr;
@@ -33,9 +33,14 @@ pub(crate) const LARGE: &str = "/large";
 /// A path that is not answered before the siege ends.
 pub(crate) const HELD: &str = "/held";
 
-/// A sidecar before a service that speaks HTTP/1.1.
+/// A service that attacks who calls it.
+pub(crate) const ROGUE: &str = "rogue";
+
+/// A sidecar before a service that speaks HTTP/1.1, or one that calls such a service and another that attacks.
 pub(crate) struct Siege {
     mesher: Mesher,
+    /// Where the service is asked for.
+    address: SocketAddr,
     origin: Origin,
     gate: Gate,
     /// Who has issued the certificate of the sidecar, if it speaks TLS.
@@ -65,25 +70,38 @@ impl Siege {
         siege
     }
 
-    /// On another configuration.
+    /// On another configuration. There is one shard: the bystander shares it with the attacker.
     pub(crate) fn with(conf: impl FnOnce(Conf) -> Conf) -> Self {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.request.target.as_str() {
-            LARGE => Reply::ok(vec![b'x'; LARGE_BYTES]),
-            HELD => Reply::ok("at last").held_by(&held),
-            _ => Reply::ok("fine"),
-        });
-        // One shard: the bystander shares it with the attacker.
+        let (origin, gate) = origin();
         let conf = conf(Conf::sidecar(NAME).set("mesher.yaml", "mesher.shards", 1));
+        let address = conf.incoming;
         let mesher =
             Start::new(conf).arg(format!("--service-ports=rest:{}", origin.address().port())).ready();
-        Self { mesher, origin, gate, authority: None }
+        Self { mesher, address, origin, gate, authority: None }
+    }
+
+    /// Where [`ROGUE`] is one of the services that may be called, by the protocol of this scheme.
+    pub(crate) fn calling(rogue: SocketAddr, scheme: &str) -> Self {
+        let (origin, gate) = origin();
+        let registry = format!(
+            "services:\n  {NAME}: [{{version: 0.0.1, endpoints: [\"rest://{}\"]}}]\n  \
+             {ROGUE}: [{{version: 0.0.1, endpoints: [\"{scheme}://{rogue}\"]}}]\n",
+            origin.address()
+        );
+        let conf = Conf::sidecar("caller").file("registry.yaml", &registry);
+        let conf = conf.set("mesher.yaml", "mesher.shards", 1);
+        let address = conf.outgoing;
+        Self { mesher: Start::new(conf).ready(), address, origin, gate, authority: None }
     }
 
     /// Where to attack.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.mesher.conf().incoming
+        self.address
+    }
+
+    /// The sidecar.
+    pub(crate) fn mesher(&self) -> &Mesher {
+        &self.mesher
     }
 
     /// The same, and how to get in.
@@ -155,6 +173,18 @@ impl Drop for Siege {
     fn drop(&mut self) {
         self.gate.open();
     }
+}
+
+/// The service, and what holds back some of its answers.
+fn origin() -> (Origin, Gate) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen| match seen.request.target.as_str() {
+        LARGE => Reply::ok(vec![b'x'; LARGE_BYTES]),
+        HELD => Reply::ok("at last").held_by(&held),
+        _ => Reply::ok("fine"),
+    });
+    (origin, gate)
 }
 
 #[track_caller]

@@ -66,6 +66,7 @@ fn metrics_carry_mesher_names_and_ours_summed_over_the_shards() {
         "mesher_downstream_accepted_total",
         "mesher_downstream_http2_calmed_total",
         "mesher_upstream_connects_total",
+        "mesher_upstream_http2_calmed_total",
         "mesher_upstream_http2_connections",
         "mesher_upstream_http2_streams",
         "mesher_upstream_reused_total",

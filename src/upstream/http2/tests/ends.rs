@@ -1,5 +1,7 @@
 //! How connections end, and what becomes of the calls on them.
 
+use std::future::poll_fn;
+
 use super::*;
 
 #[test]
@@ -9,7 +11,7 @@ fn all_who_waited_share_a_failed_attempt_and_the_next_caller_starts_another() {
         let calls = [world.call(), world.call(), world.call()];
         drop(world.peer.accept_silently().await);
         for call in calls {
-            assert_eq!(cause(call.await.unwrap()), Cause::ConnectFailed);
+            assert_eq!(cause(call.await.unwrap()), Cause::Refused);
         }
         assert_eq!(world.stats.upstream_connects.value(), 1);
         let call = world.call();
@@ -18,6 +20,52 @@ fn all_who_waited_share_a_failed_attempt_and_the_next_caller_starts_another() {
         session.answer(id).await;
         assert_eq!(call.await.unwrap(), Ok(200));
         assert_eq!((world.streams(), world.connections()), (0, 1));
+    });
+}
+
+#[test]
+fn a_goodbye_while_a_connection_is_set_up_is_a_refusal_and_a_complaint_is_a_failure() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        for (reason, expected) in
+            [(h2::Reason::NO_ERROR, Cause::Refused), (h2::Reason::INADEQUATE_SECURITY, Cause::ConnectFailed)]
+        {
+            for has_settings in [false, true] {
+                let call = world.call();
+                let session = world.peer.accept_silently().await;
+                if has_settings {
+                    // In one piece with the goodbye: no call may slip in between.
+                    session.allow_and_go_away(100, reason).await;
+                } else {
+                    session.go_away_for(0, reason).await;
+                }
+                let error = call.await.unwrap().unwrap_err();
+                assert_eq!(error.cause, expected, "{reason:?}, settings: {has_settings}: {error}");
+                assert!(error.detail.contains(&world.peer.address().to_string()), "{error}");
+                world.everything_is_given_back().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_peer_said_before_it_went_is_read_though_nothing_can_be_written_to_it() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let first = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        session.answer(id).await;
+        assert_eq!(first.await.unwrap(), Ok(200));
+        // The next call is written before what has come meanwhile is read.
+        let ready = world.endpoint.ready().await.unwrap();
+        session.go_away(id).await;
+        session.break_off();
+        let Call { answer, lease, .. } = ready.send(request(), true).unwrap();
+        let error = answer.await.map_err(|error| lease.explain(&error)).unwrap_err();
+        assert_eq!(error.cause, Cause::Refused, "{error}");
+        drop(lease);
+        world.everything_is_given_back().await;
     });
 }
 
@@ -40,11 +88,9 @@ fn a_peer_that_speaks_http1_or_nothing_gets_no_request() {
         let world = World::new(Settings { settings_timeout: 4 * SHORT, ..Settings::default() });
         let call = world.call();
         let stream = world.peer.accept_raw().await;
-        std::future::poll_fn(|cx| {
-            stream.poll_write(cx, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        })
-        .await
-        .unwrap();
+        poll_fn(|cx| stream.poll_write(cx, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+            .await
+            .unwrap();
         let error = call.await.unwrap().unwrap_err();
         assert_eq!(error.cause, Cause::ConnectFailed);
         assert!(error.detail.contains("does not speak HTTP/2"), "{error}");
@@ -233,6 +279,25 @@ fn when_its_pool_is_gone_an_endpoint_finishes_what_runs_and_takes_nothing_new() 
         session.answer(id).await;
         assert_eq!(call.await.unwrap(), Ok(200));
         session.goodbye().await;
+    });
+}
+
+#[test]
+fn a_head_that_does_not_come_to_an_end_takes_its_connection_with_it() {
+    on_each(async || {
+        let world = World::new(Settings { head_timeout: SHORT, ..Settings::default() });
+        let calls = [world.call(), world.call()];
+        let mut session = world.peer.accept(100).await;
+        let (first, second) = (session.request().await, session.request().await);
+        // Half of a block, and what is never read: the answer to the other.
+        session.send(super::peer::HEADERS, 0, first, &[0x88]).await;
+        for call in calls {
+            let error = call.await.unwrap().unwrap_err();
+            assert_eq!(error.cause, Cause::Closed);
+            assert!(error.detail.contains("head"), "{error}");
+        }
+        session.answer(second).await;
+        world.everything_is_given_back().await;
     });
 }
 

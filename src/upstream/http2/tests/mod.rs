@@ -5,6 +5,7 @@ mod bounds;
 mod calls;
 mod churn;
 mod ends;
+mod floods;
 mod peer;
 mod resets;
 

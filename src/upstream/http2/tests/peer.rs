@@ -148,9 +148,19 @@ impl Session {
     }
 
     pub(super) async fn allow(&self, streams_max: u32) {
-        let mut setting = MAX_CONCURRENT_STREAMS.to_be_bytes().to_vec();
-        setting.extend(streams_max.to_be_bytes());
-        self.send(SETTINGS, 0, 0, &setting).await;
+        self.send(SETTINGS, 0, 0, &setting(streams_max)).await;
+    }
+
+    /// Closes the connection in such a way that whatever the client still writes fails at once.
+    pub(super) fn break_off(self) {
+        self.stream.reset_on_close();
+    }
+
+    /// From now on only the sockets bound what may be on its way to it.
+    pub(super) async fn widen(&self, id: u32) {
+        for id in [0, id] {
+            self.send(WINDOW_UPDATE, 0, id, &(1_u32 << 30).to_be_bytes()).await;
+        }
     }
 
     pub(super) async fn reset(&self, id: u32, reason: h2::Reason) {
@@ -158,17 +168,33 @@ impl Session {
     }
 
     pub(super) async fn go_away(&self, last: u32) {
-        let mut payload = last.to_be_bytes().to_vec();
-        payload.extend([0; 4]);
-        self.send(GOAWAY, 0, 0, &payload).await;
+        self.go_away_for(last, h2::Reason::NO_ERROR).await;
+    }
+
+    pub(super) async fn go_away_for(&self, last: u32, reason: h2::Reason) {
+        self.send(GOAWAY, 0, 0, &goodbye(last, reason)).await;
+    }
+
+    /// Both in one piece.
+    pub(super) async fn allow_and_go_away(&self, streams_max: u32, reason: h2::Reason) {
+        let settings = frame(SETTINGS, 0, 0, &setting(streams_max));
+        self.send_raw(&[settings, frame(GOAWAY, 0, 0, &goodbye(0, reason))].concat()).await;
+    }
+
+    /// More frames of this kind than any peer has a use for.
+    pub(super) async fn flood(&self, kind: u8, bytes: usize) {
+        let many = frame(kind, 0, 0, &vec![0; bytes]).repeat(100);
+        for _ in 0..150 {
+            self.send_raw(&many).await;
+        }
     }
 
     pub(super) async fn send(&self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(id.to_be_bytes());
-        frame.extend(payload);
-        let mut rest = &frame[..];
+        self.send_raw(&frame(kind, flags, id, payload)).await;
+    }
+
+    pub(super) async fn send_raw(&self, bytes: &[u8]) {
+        let mut rest = bytes;
         while !rest.is_empty() {
             // A client that is gone is the client's matter.
             let Ok(n) = poll_fn(|cx| self.stream.poll_write(cx, rest)).await else { return };
@@ -186,4 +212,18 @@ impl Session {
         }
         Some(self.unread.drain(..count).collect())
     }
+}
+
+/// A frame as it goes over the wire.
+pub(super) fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[length[1], length[2], length[3], kind, flags], &id.to_be_bytes()[..], payload].concat()
+}
+
+fn setting(streams_max: u32) -> Vec<u8> {
+    [&MAX_CONCURRENT_STREAMS.to_be_bytes()[..], &streams_max.to_be_bytes()].concat()
+}
+
+fn goodbye(last: u32, reason: h2::Reason) -> Vec<u8> {
+    [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat()
 }

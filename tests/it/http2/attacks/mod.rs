@@ -1,10 +1,12 @@
-//! Attacks known from the field, each against a sidecar before a service that speaks HTTP/1.1. Where the connection
-//! has to end, it ends with GOAWAY and a code that tells the client what was wrong.
+//! Attacks known from the field, most against a sidecar before a service that speaks HTTP/1.1. Where the connection
+//! has to end, it ends with GOAWAY and a code that tells the peer what was wrong.
 
 mod blocks; // header blocks that never end, or become large when read
 mod floods; // frames that cost the peer more than the sender
 mod inside_tls; // the most telling of all of them, where mesher has to decrypt them too
+mod interims; // interim answers to clients that do not read
 mod resets; // streams opened to be given up
+mod services; // what a service may do to a sidecar that calls it
 mod slow; // connections that are held and not used
 mod windows; // answers that nobody reads
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::super::support::wait::{PATIENCE, look_for, pause_until};
+use super::super::super::support::wait::{PATIENCE, look_for, pause_until, wait_until};
 use super::super::attacker::Attacker;
 use super::super::frame::{Frame, PREFACE, error, flag, kind};
 use super::super::hpack::Block;
@@ -110,6 +110,19 @@ fn half_a_frame_of_a_header_block_is_waited_for_like_any_head() {
         let last = Frame::new(kind::CONTINUATION, 3, [0; 100]).with(flag::END_HEADERS);
         attacker.send(&last.bytes()[..50]);
     });
+}
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    let siege = Siege::with(|conf| conf.set("mesher.yaml", "mesher.timeout.streamIdleSeconds", 1));
+    let said = siege.attack(|address| {
+        let attacker = Attacker::connect(address);
+        let post = Block::request("POST", "/attack").field("content-length", "5");
+        attacker.flood(streams(100).map(|stream| Frame::head(stream, &post).bytes()));
+        wait_until("every request to be answered", PATIENCE, || attacker.said().streams() >= 100);
+        attacker.settle()
+    });
+    assert_eq!(said.statuses.keys().collect::<Vec<_>>(), [&408], "{said:?}");
 }
 
 #[test]
