@@ -63,20 +63,25 @@ enum Setback {
 }
 
 impl Attempts<'_> {
-    /// Carries the request to its end. The head is ready for the next hop.
-    pub(super) async fn run<B: Source, C: Client>(self, parts: Parts, body: &mut B, client: &mut C) -> End {
+    /// Carries the request to its end. The head is ready for the next hop; what is left of it means nothing afterwards.
+    pub(super) async fn run<B: Source, C: Client>(
+        self,
+        parts: &mut Parts,
+        body: &mut B,
+        client: &mut C,
+    ) -> End {
         let (is_idempotent, kind) = (parts.method.is_idempotent(), kind(&parts.method));
         let mut upload = if self.has_body { Pump::default() } else { Pump::ending() };
         let ctx = self.crossing.ctx;
         let mut saved = ctx.spare.buffer();
         let is_text = self.protocol() == Protocol::Rest;
-        let (mut next, mut framing) = (None, Framing::None);
+        let mut framing = Framing::None;
         if is_text {
-            framing = write_request(&mut saved, &parts, self.has_body);
+            framing = write_request(&mut saved, parts, self.has_body);
         } else {
-            http2::save(&mut saved, &parts);
-            next = Some(parts);
+            http2::save(&mut saved, parts);
         }
+        let mut is_spent = false;
         // False once the present endpoint has had the request again.
         let mut may_ask_again = true;
         let target = self.call.target.clone();
@@ -94,15 +99,14 @@ impl Attempts<'_> {
                 let may_reuse = may_ask_again;
                 self.over_text((peer, may_reuse), (&saved, framing, kind), flow, client).await
             } else {
-                match next.take().or_else(|| http2::restore(&saved)) {
-                    Some(parts) => self.over_http2(peer, parts, flow, client).await,
-                    None => {
-                        break End::Reply(Reply::new(
-                            Failure::UpstreamClosed,
-                            "the request cannot be repeated",
-                        ));
-                    }
+                if std::mem::replace(&mut is_spent, true) {
+                    let Some(again) = http2::restore(&saved) else {
+                        let why = "the request cannot be repeated";
+                        break End::Reply(Reply::new(Failure::UpstreamClosed, why));
+                    };
+                    *parts = again;
                 }
+                self.over_http2(peer, parts, flow, client).await
             };
             let (lost, raced) = match attempted {
                 Ok(end) | Err(Setback::Over(end)) => break end,
@@ -136,7 +140,7 @@ impl Attempts<'_> {
     async fn over_http2<B: Source, C: Client>(
         &self,
         peer: &Peer,
-        mut parts: Parts,
+        parts: &mut Parts,
         flow: (&mut B, &mut Pump),
         client: &mut C,
     ) -> Result<End, Setback> {
@@ -148,7 +152,7 @@ impl Attempts<'_> {
                 return Err(Setback::Upstream { lost: error.into(), raced });
             }
         };
-        message::set_scheme(&mut parts, peer.tls.is_some());
+        message::set_scheme(parts, peer.tls.is_some());
         if let Some(until) = self.patience.until {
             grpc::pass_on(&mut parts.headers, until.saturating_duration_since(net::now()));
         }

@@ -65,7 +65,7 @@ pub(super) async fn carry(
     let mut client = TextClient::new(down, ctx.spare.buffer(), asked.delivery, asked.is_head);
     let mut body = RequestBody::new(&down.stream, head);
     let attempts = Attempts { crossing, call, deadline: &down.deadline, patience, has_body };
-    let end = attempts.run(parts, &mut body, &mut client).await;
+    let end = attempts.run(&mut parts, &mut body, &mut client).await;
     let end = match end {
         End::Reply(reply) if client.is_midway() => {
             End::Stopped { passed: Passed::default(), reply, code: Code::CANCEL }

@@ -1,6 +1,7 @@
 //! An upstream that answers in HTTP/2.
 
 use std::future::Future;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,18 +33,22 @@ enum Stage<'a> {
     Body(Inflow<&'a Lease>),
 }
 
-/// Sends the head of a request on a stream that is ready. Returns both sides of it; `lease` is where its place is kept.
+/// Sends the head of a request on a stream that is ready, and takes it out of `parts`. Returns both sides of it; `lease` is where its place is kept.
 ///
 /// # Errors
 /// Why it was not sent.
 pub(in crate::proxy) fn call(
     ready: Ready,
-    parts: Parts,
+    parts: &mut Parts,
     has_body: bool,
     lease: &mut Option<Lease>,
 ) -> Result<(impl Sink, impl Upstream), Lost> {
-    let Call { answer, body, lease: place } =
-        ready.send(Request::from_parts(parts, ()), !has_body).map_err(Lost::from)?;
+    let mut request = Request::new(());
+    *request.method_mut() = take(&mut parts.method);
+    *request.uri_mut() = take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = take(&mut parts.headers);
+    let Call { answer, body, lease: place } = ready.send(request, !has_body).map_err(Lost::from)?;
     let lease = &*lease.insert(place);
     Ok((Upload { flow: Outflow { stream: body }, lease }, Callee { stage: Stage::Head(answer), lease }))
 }

@@ -32,7 +32,7 @@ pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: S
     let session = place.session();
     let ctx = &session.ctx;
     let _in_flight = InFlight::new(&ctx.stats);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let terms = ctx.terms();
     let mut call = Call::default();
     let mut exchange = Exchange {
@@ -46,7 +46,7 @@ pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: S
         started: net::now(),
         until: None,
     };
-    let end = exchange.run(parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
+    let end = exchange.run(&mut parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
     let started = exchange.started;
     let Outcome { status, failure, grpc_status } = exchange.conclude(end).await;
     let series = account::finish(ctx, session.ingress.direction, &call, (status, failure), started);
@@ -78,13 +78,13 @@ struct Outcome {
 }
 
 impl Exchange<'_> {
-    async fn run(&mut self, mut parts: Parts, mut body: Inflow<Downstream>, call: &mut Call) -> End {
+    async fn run(&mut self, parts: &mut Parts, mut body: Inflow<Downstream>, call: &mut Call) -> End {
         // Many come only to be reset; nothing is done for those.
         if poll_fn(|cx| Poll::Ready(self.client.poll_gone(cx, false).is_ready())).await {
             return End::ClientGone { passed: Passed::default() };
         }
         let limits = &self.terms.settings().limits;
-        match message::judge(&mut parts, limits, self.has_body) {
+        match message::judge(parts, limits, self.has_body) {
             Ok(traits) => self.traits = traits,
             Err(reply) => {
                 self.traits.is_grpc = grpc::is_call(&parts.headers);
@@ -125,7 +125,7 @@ impl Exchange<'_> {
             Err(reply) => return End::Reply(reply),
         };
         if let (None, Some(target)) = (parts.uri.authority(), &call.target) {
-            message::name_host(&mut parts, &target.service.name);
+            message::name_host(parts, &target.service.name);
         }
         let marks = Marks {
             direction: self.session.ingress.direction,
@@ -135,7 +135,7 @@ impl Exchange<'_> {
             source: &ctx.source,
             source_alone: &ctx.source_alone,
         };
-        message::prepare(&mut parts, self.traits, &marks);
+        message::prepare(parts, self.traits, &marks);
         let patience = attempts::patience(crossing, call, self.until);
         let attempts =
             Attempts { crossing, call, deadline: &self.deadline, patience, has_body: self.has_body };

@@ -87,10 +87,12 @@ impl Endpoint {
     /// many wait already.
     pub async fn ready(&self) -> Result<Ready, CallError> {
         if self.waiting.is_empty() {
-            if self.chosen().is_some_and(|link| link.may_have_ended()) {
+            let mut chosen = self.chosen();
+            if chosen.as_ref().is_some_and(|link| link.may_have_ended()) {
                 net::yield_now().await; // to its task, which is woken already
+                chosen = self.chosen();
             }
-            if let Some(ready) = self.take() {
+            if let Some(ready) = chosen.and_then(|link| link.lease()) {
                 return Ok(ready);
             }
         }

@@ -27,6 +27,9 @@ impl Pace {
 
     /// For how long the next call must not be cancelled.
     pub(super) fn wait(&self, now: Instant) -> Duration {
+        if self.level <= now {
+            return Duration::ZERO; // as nearly always: each call asks
+        }
         self.level.saturating_duration_since(now).saturating_sub(INTERVAL * (BURST - 1))
     }
 
