@@ -59,7 +59,7 @@ pub use outstanding::{Outstanding, outstanding};
 pub use preflight::{Refusal, preflight};
 pub use scratch::{SCRATCH_BYTES, with_scratch};
 pub use seldom::Seldom;
-pub use shard::{now, panics, report_to, spawn, turns, yield_now};
+pub use shard::{now, panics, report_to, spawn, spawn_with, turns, yield_now};
 pub use stream::Stream;
 pub use sys::release_free_memory;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};

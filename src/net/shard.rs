@@ -31,8 +31,17 @@ thread_local! {
 /// Outside of a shard.
 #[inline]
 pub fn spawn(f: impl Future<Output = ()> + 'static) {
-    // Boxed first of all: futures are large, and each further hand they pass through copies them.
-    let task = Box::pin(f);
+    spawn_with(|| f);
+}
+
+/// As [`spawn`], for a future that is large: it is made where it will stay, where handing it over would copy it.
+///
+/// # Panics
+/// Outside of a shard.
+#[inline]
+pub fn spawn_with<F: Future<Output = ()> + 'static>(make: impl FnOnce() -> F) {
+    let place = Box::new_uninit();
+    let task = Box::into_pin(Box::write(place, make()));
     with_current(|shard| shard.spawn(task));
 }
 

@@ -139,7 +139,6 @@ impl Attempts<'_> {
         client: &mut C,
     ) -> Result<End, Setback> {
         let endpoint = self.crossing.ctx.upstreams.http2(peer);
-        self.arm();
         let ready = match self.in_time(client, endpoint.ready()).await? {
             Ok(ready) => ready,
             Err(error) => {
@@ -167,7 +166,6 @@ impl Attempts<'_> {
         client: &mut C,
     ) -> Result<End, Setback> {
         let ctx = self.crossing.ctx;
-        self.arm();
         let connection = match self.in_time(client, ctx.upstreams.connection(peer, may_reuse)).await? {
             Ok(connection) => connection,
             Err(error) => {
@@ -208,16 +206,20 @@ impl Attempts<'_> {
         (end, reusable)
     }
 
-    /// Waits for what must come before the request can be sent.
+    /// Waits for what must come before the request can be sent, which most often is there.
     async fn in_time<C: Client, T>(
         &self,
         client: &mut C,
         work: impl Future<Output = T>,
     ) -> Result<T, Setback> {
         let mut work = pin!(work);
+        let mut waits = false;
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.arm();
             }
             if client.poll_gone(cx, self.has_body).is_ready() {
                 let passed = Passed::default();

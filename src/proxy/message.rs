@@ -22,9 +22,6 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_CSE_CONTEXT: HeaderName = HeaderName::from_static("x-cse-context");
 
-/// Fields that [`prepare`] adds at most.
-const ADDED_MAX: usize = 5;
-
 /// What one look over the fields of a request has found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Traits {
@@ -34,8 +31,10 @@ pub(super) struct Traits {
     pub(super) hops_left: Option<u64>,
     /// Its answer is wanted in JSON, if it is one of ours.
     pub(super) wants_json: bool,
+    has_host: bool,
     has_forwarded_for: bool,
     has_forwarded_host: bool,
+    has_forwarded_port: bool,
     has_forwarded_proto: bool,
     has_context: bool,
     /// Fields that concern the hop to mesher only.
@@ -75,7 +74,7 @@ pub(super) fn judge(parts: &mut Parts, limits: &Limits, has_body: bool) -> Resul
     }
     judge_method(parts.method.as_str().as_bytes()).map_err(|why| refusal(400, why))?;
     let traits = look(&parts.headers, &parts.method)?;
-    if parts.headers.contains_key(header::HOST) {
+    if traits.has_host {
         settle_host(parts)?;
     }
     if let Some(authority) = parts.uri.authority() {
@@ -122,8 +121,10 @@ fn look(fields: &HeaderMap, method: &Method) -> Result<Traits, Reply> {
                 traits.hops_left = number(value);
             }
             Known::Accept => traits.wants_json |= super::reply::accepts_json(value),
+            Known::Host => traits.has_host = true,
             Known::XForwardedFor => traits.has_forwarded_for = true,
             Known::XForwardedHost => traits.has_forwarded_host = true,
+            Known::XForwardedPort => traits.has_forwarded_port = true,
             Known::XForwardedProto => traits.has_forwarded_proto = true,
             Known::XCseContext => traits.has_context = true,
             Known::Te => {} // `trailers`, or the stream was refused
@@ -191,8 +192,8 @@ pub(super) fn set_scheme(parts: &mut Parts, is_tls: bool) {
 }
 
 /// Port of the local service that a request from outside names.
-pub(super) fn forwarded_port(fields: &HeaderMap) -> Option<&[u8]> {
-    fields.get(&X_FORWARDED_PORT).map(HeaderValue::as_bytes)
+pub(super) fn forwarded_port(fields: &HeaderMap, traits: Traits) -> Option<&[u8]> {
+    if traits.has_forwarded_port { fields.get(&X_FORWARDED_PORT).map(HeaderValue::as_bytes) } else { None }
 }
 
 /// Makes a judged head ready for the next hop: what concerns this hop only goes, what mesher tells is added.
@@ -204,7 +205,6 @@ pub(super) fn prepare(parts: &mut Parts, traits: Traits, marks: &Marks<'_>) {
     if let Some(left) = traits.hops_left {
         fields.insert(header::MAX_FORWARDS, left.saturating_sub(1).into());
     }
-    fields.reserve(ADDED_MAX);
     if traits.has_forwarded_for {
         extend_forwarded_for(fields, marks.peer);
     } else {

@@ -86,7 +86,8 @@ impl Connection<'_> {
         loop {
             match self.h2.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    net::spawn(stream::serve(self.session.enter(), request, respond));
+                    let place = self.session.enter();
+                    net::spawn_with(|| stream::serve(place, request, respond));
                     // The crate has looked at all that has come: asking it again costs as much as that.
                     if !self.session.watch.was_last() {
                         continue;

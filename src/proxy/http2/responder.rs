@@ -20,8 +20,8 @@ pub(super) struct Responder {
     respond: SendResponse<Bytes>,
     body: Option<Outflow>,
     session: Rc<Session>,
-    /// Responses get a date if they have none (RFC 9110 section 6.6.1); those of gRPC, whose metadata is not ours, do not.
-    dates: bool,
+    /// It was asked by gRPC, whose metadata is not ours. Other responses get a date if they have none (RFC 9110 section 6.6.1).
+    is_grpc: bool,
     /// What was sent of a response of gRPC that may end after any message.
     messages: Option<Messages>,
 }
@@ -29,12 +29,12 @@ pub(super) struct Responder {
 impl Responder {
     /// Nothing is answered yet.
     pub(super) fn new(respond: SendResponse<Bytes>, session: Rc<Session>) -> Self {
-        Self { respond, body: None, session, dates: true, messages: None }
+        Self { respond, body: None, session, is_grpc: false, messages: None }
     }
 
-    /// Whether responses get a date.
-    pub(super) fn set_dates(&mut self, dates: bool) {
-        self.dates = dates;
+    /// Whether it was asked by gRPC.
+    pub(super) fn set_grpc(&mut self, is_grpc: bool) {
+        self.is_grpc = is_grpc;
     }
 
     /// A response has begun.
@@ -61,19 +61,24 @@ impl Responder {
     }
 }
 
+/// Whether a response is one of gRPC that may end after any message.
+fn may_end(fields: &HeaderMap) -> bool {
+    let is_grpc = fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
+    is_grpc && !fields.contains_key(header::CONTENT_LENGTH)
+}
+
 impl Client for Responder {
     fn interim(&mut self, head: Response<()>) -> Result<(), Closed> {
         self.respond.send_informational(head).map_err(|_| Closed)
     }
 
     fn begin(&mut self, mut head: Response<()>, end: bool) -> Result<(), Closed> {
-        if self.dates && !head.headers().contains_key(header::DATE) {
-            head.headers_mut().insert(header::DATE, self.session.ctx.dates.value());
+        let fields = head.headers_mut();
+        if !self.is_grpc {
+            fields.entry(header::DATE).or_insert_with(|| self.session.ctx.dates.value());
+        } else if may_end(fields) {
+            self.messages = Some(Messages::default());
         }
-        let fields = head.headers();
-        let is_grpc = fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
-        let may_end = is_grpc && !fields.contains_key(header::CONTENT_LENGTH);
-        self.messages = may_end.then(Messages::default);
         let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
         self.body = Some(Outflow { stream });
         Ok(())

@@ -76,7 +76,7 @@ impl Exchange<'_> {
             Ok(traits) => self.traits = traits,
             Err(reply) => return End::Reply(reply),
         }
-        self.client.set_dates(!self.traits.is_grpc);
+        self.client.set_grpc(self.traits.is_grpc);
         let ctx = &self.session.ctx;
         if let Some(reply) = ctx.refusal(self.terms.settings().requests_max) {
             return End::Reply(reply);
@@ -85,7 +85,7 @@ impl Exchange<'_> {
         let wish = Wish {
             tunnel: self.session.tunnel.as_ref(),
             authority: parts.uri.authority().map(|authority| authority.as_str().as_bytes()),
-            forwarded_port: message::forwarded_port(&parts.headers),
+            forwarded_port: message::forwarded_port(&parts.headers, self.traits),
             hops_left: self.traits.hops_left,
             is_grpc: self.traits.is_grpc,
             is_https: false,
