@@ -52,10 +52,27 @@ pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats:
         endpoint.note_calmed(why);
     }
     if told.is_none() && wire.is_between_frames() {
-        // All of it, or nothing that the peer would understand.
-        let _ = poll_fn(|cx| Poll::Ready(wire.stream().poll_write(cx, &CALM))).await;
+        say_calm(&wire).await;
     }
     net::linger(wire.stream(), &Deadline::new()).await;
+}
+
+/// Tells the peer to calm down, if it makes room for that.
+async fn say_calm(wire: &Wire) {
+    let deadline = Deadline::new();
+    deadline.arm(net::now() + GOODBYE);
+    let mut rest = &CALM[..];
+    poll_fn(|cx| {
+        while !rest.is_empty() {
+            match wire.stream().poll_write(cx, rest) {
+                Poll::Ready(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
+                Poll::Ready(Err(_)) => break,
+                Poll::Pending => return deadline.poll_expired(cx),
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Drives a connection until it ends. Why the crate has told the peer to calm down, if it has.
