@@ -170,11 +170,7 @@ impl FrameWatch {
                 return taken;
             }
         };
-        let taken = bytes.len().min(whole.saturating_sub(self.have));
-        for (to, from) in self.part.iter_mut().skip(self.have).zip(bytes.iter().take(taken)) {
-            *to = *from;
-        }
-        self.have = self.have.saturating_add(taken);
+        let taken = self.fill(bytes, whole);
         if self.have == whole {
             self.have = 0;
             let judged = match self.look {
@@ -184,6 +180,25 @@ impl FrameWatch {
             };
             self.fault = judged.err();
         }
+        taken
+    }
+
+    /// Adds to `part`, up to so many bytes in all. Returns how many were taken.
+    fn fill(&mut self, bytes: &[u8], whole: usize) -> usize {
+        if self.have == 0
+            && whole == HEAD_BYTES
+            && let Some(head) = bytes.first_chunk()
+        {
+            // As nearly always.
+            self.part = *head;
+            self.have = HEAD_BYTES;
+            return HEAD_BYTES;
+        }
+        let taken = bytes.len().min(whole.saturating_sub(self.have));
+        for (to, from) in self.part.iter_mut().skip(self.have).zip(bytes.iter().take(taken)) {
+            *to = *from;
+        }
+        self.have = self.have.saturating_add(taken);
         taken
     }
 
