@@ -16,6 +16,10 @@ pub(super) static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// Longest deadline that is kept: what is longer is as good as none.
 const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// From here on what is left of a deadline is told in whole milliseconds, rounded down: the same few values again and again, which
+/// HPACK sends as one byte, where each to the microsecond would push another field out of its table.
+const FINE_MAX: Duration = Duration::from_secs(1);
+
 /// Whether a request with these fields is a call.
 pub(super) fn is_call(fields: &HeaderMap) -> bool {
     fields.get(header::CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()))
@@ -35,6 +39,8 @@ pub(super) fn deadline(fields: &HeaderMap, begun: Instant) -> Option<Instant> {
 
 /// Tells the next hop how much of the time is left.
 pub(super) fn pass_on(fields: &mut HeaderMap, left: Duration) {
+    let below_ms = Duration::from_nanos(u64::from(left.subsec_nanos() % 1_000_000));
+    let left = if left < FINE_MAX { left } else { left.saturating_sub(below_ms) };
     if let Ok(value) = HeaderValue::from_bytes(TimeoutText::new(left).as_bytes()) {
         fields.insert(&TIMEOUT, value);
     }
@@ -57,6 +63,17 @@ mod tests {
         assert_eq!(until, begun + Duration::from_secs(2));
         pass_on(&mut call, Duration::from_millis(1500));
         assert_eq!(deadline(&call, begun), Some(begun + Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_long_deadline_is_told_in_whole_milliseconds_and_a_short_one_as_it_is() {
+        let told = |left| {
+            let mut call = HeaderMap::new();
+            pass_on(&mut call, left);
+            call[&TIMEOUT].to_str().unwrap().to_owned()
+        };
+        assert_eq!(told(Duration::from_nanos(4_999_999_999)), told(Duration::from_millis(4_999)));
+        assert_eq!(told(Duration::from_micros(999_999)), "999999u");
     }
 
     #[test]

@@ -1,7 +1,14 @@
 //! Which connection takes the next call, and whether another is wanted. Pure.
 //!
-//! One connection is filled before the next is used: fewer connections mean fewer system calls for the same frames, and
-//! under falling load the later ones empty and go.
+//! Two connections share the calls as soon as some come at the same time; these are filled before the next is used: fewer
+//! connections mean fewer system calls for the same frames, and under falling load the later ones empty and go.
+
+/// So many connections share the calls. Calls of one connection come and go in step: while its peer works on all of them there
+/// is nothing to do here, and the other way round, and each time somebody has to be woken. Those of two take turns; and a
+/// lost segment holds up but half of them. A third gains nothing more.
+pub(super) const ABREAST: usize = 2;
+/// So many calls at a time are worth a connection more, if there are fewer than [`ABREAST`].
+const SHARED_MIN: u32 = 2;
 
 /// How a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +31,23 @@ impl Load {
     }
 }
 
-/// The first connection with a place; `may_grow`: there may be another, so one that rests is left alone.
+/// Of the first connections with a place, the one with the fewest calls; `may_grow`: there may be another, so one that rests is
+/// left alone.
 pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, may_grow: bool) -> Option<usize> {
+    let inviting = loads.clone().enumerate().filter(|(_, load)| load.is_inviting()).take(ABREAST);
     let resting = || loads.clone().position(Load::has_place).filter(|_| !may_grow);
-    loads.clone().position(Load::is_inviting).or_else(resting)
+    inviting.min_by_key(|(_, load)| load.open).map(|(at, _)| at).or_else(resting)
 }
 
 /// Whether another connection would help, if there may be one: all are full or rest, and no peer has asked for a pause by
 /// allowing no stream at all.
 pub(super) fn wants_another(mut loads: impl Iterator<Item = Load>) -> bool {
     loads.all(|load| load.limit > 0 && !load.is_inviting())
+}
+
+/// Whether another connection would take turns with those there are. Nobody waits for it.
+pub(super) fn wants_company(loads: impl Iterator<Item = Load> + Clone) -> bool {
+    loads.clone().count() < ABREAST && loads.map(|load| load.open).min() >= Some(SHARED_MIN)
 }
 
 #[cfg(test)]
@@ -46,10 +60,20 @@ mod tests {
     }
 
     #[test]
-    fn one_is_filled_before_the_next() {
-        assert_eq!(choose(loads(&[(99, 100, false), (0, 100, false)]), true), Some(0));
-        assert_eq!(choose(loads(&[(100, 100, false), (3, 100, false), (0, 100, false)]), true), Some(1));
+    fn two_share_the_calls_and_are_filled_before_the_next() {
+        assert_eq!(choose(loads(&[(0, 100, false), (0, 100, false)]), true), Some(0));
+        assert_eq!(choose(loads(&[(1, 100, false), (0, 100, false)]), true), Some(1));
+        assert_eq!(choose(loads(&[(98, 100, false), (99, 100, false), (0, 100, false)]), true), Some(0));
+        assert_eq!(choose(loads(&[(100, 100, false), (3, 100, false), (0, 100, false)]), true), Some(2));
         assert_eq!(choose(loads(&[(100, 100, false), (1, 1, false)]), true), None);
+    }
+
+    #[test]
+    fn a_second_is_wanted_for_calls_at_the_same_time_and_no_third() {
+        assert!(!wants_company(loads(&[])), "the first is waited for");
+        assert!(!wants_company(loads(&[(1, 100, false)])));
+        assert!(wants_company(loads(&[(2, 100, false)])));
+        assert!(!wants_company(loads(&[(99, 100, false), (99, 100, false)])));
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::upstream::Connection;
 /// call that ends would try again. With none left it tries at once.
 const FURTHER_PAUSE: Duration = Duration::from_secs(1);
 
+/// After the same: how long nobody looks for one that only shares the calls. What keeps it from being made rarely passes soon.
+const COMPANY_PAUSE: Duration = Duration::from_secs(60);
+
 /// Makes a connection on which HTTP/2 can begin: connected, secured if need be, within a time of its own.
 pub type Dial = Rc<dyn Fn() -> LocalBoxFuture<'static, io::Result<Connection>>>;
 
@@ -45,6 +48,8 @@ pub struct Endpoint {
     connecting: Cell<bool>,
     /// No further connection is tried until then.
     paused_until: Cell<Option<Instant>>,
+    /// No connection is tried that nobody waits for until then.
+    alone_until: Cell<Option<Instant>>,
     calmed_told: Seldom,
     me: Weak<Self>,
 }
@@ -73,6 +78,7 @@ impl Endpoint {
             waiting: Queue::new(),
             connecting: Cell::new(false),
             paused_until: Cell::new(None),
+            alone_until: Cell::new(None),
             calmed_told: Seldom::default(),
             me: me.clone(),
         })
@@ -93,6 +99,7 @@ impl Endpoint {
                 chosen = self.chosen();
             }
             if let Some(ready) = chosen.and_then(|link| link.lease()) {
+                self.widen();
                 return Ok(ready);
             }
         }
@@ -105,8 +112,20 @@ impl Endpoint {
     /// Hands out what places there are; asks for another connection if some still wait.
     pub(super) fn dispatch(&self) {
         while !self.waiting.is_empty() {
-            let Some(ready) = self.take() else { return self.connect() };
+            let Some(ready) = self.take() else {
+                let is_wanted = choice::wants_another(loads(&self.links.borrow()));
+                return self.connect_if(is_wanted);
+            };
             self.waiting.serve(|| Ok(ready));
+        }
+    }
+
+    /// Asks for a connection that shares the calls.
+    fn widen(&self) {
+        let is_alone = self.links.borrow().len() < choice::ABREAST;
+        if is_alone && self.alone_until.get().is_none_or(|until| net::now() >= until) {
+            let is_wanted = choice::wants_company(loads(&self.links.borrow()));
+            self.connect_if(is_wanted);
         }
     }
 
@@ -146,8 +165,8 @@ impl Endpoint {
         links.get(at).cloned()
     }
 
-    fn connect(&self) {
-        if self.connecting.get() || !self.may_grow() || !choice::wants_another(loads(&self.links.borrow())) {
+    fn connect_if(&self, is_wanted: bool) {
+        if !is_wanted || self.connecting.get() || !self.may_grow() {
             return;
         }
         self.connecting.set(true);
@@ -178,6 +197,7 @@ impl Endpoint {
         } else {
             tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
             self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
+            self.alone_until.set(Some(net::now() + COMPANY_PAUSE));
             self.dispatch(); // to those that rest
         }
     }
