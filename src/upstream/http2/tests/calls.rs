@@ -43,7 +43,7 @@ async fn echo(endpoint: Rc<Endpoint>, number: u8) {
 }
 
 #[test]
-fn many_calls_share_one_connection_and_its_one_handshake() {
+fn many_calls_share_two_connections_and_their_handshakes() {
     on_each(async || {
         let World { upstreams, stats, pool, endpoint, peer } = World::new(Settings::default());
         net::spawn(echo_by_h2(peer));
@@ -53,12 +53,50 @@ fn many_calls_share_one_connection_and_its_one_handshake() {
                 call.await.unwrap();
             }
         }
-        assert_eq!(stats.upstream_connects.value(), 1);
-        assert_eq!(stats.upstream_reused.value(), 499);
-        assert_eq!((stats.upstream_http2_open.value(), stats.upstream_http2_streams.value()), (1, 0));
+        assert_eq!(stats.upstream_connects.value(), 2);
+        assert_eq!(stats.upstream_reused.value(), 498);
+        assert_eq!((stats.upstream_http2_open.value(), stats.upstream_http2_streams.value()), (2, 0));
         drop(endpoint);
         upstreams.release(pool);
         until("it is closed", || stats.upstream_http2_open.value() == 0).await;
+    });
+}
+
+#[test]
+fn calls_one_after_the_other_need_no_second_connection() {
+    on_each(async || {
+        let World { upstreams: _kept, stats, endpoint, peer, .. } = World::new(Settings::default());
+        net::spawn(echo_by_h2(peer));
+        for number in 0..9 {
+            echo(endpoint.clone(), number).await;
+        }
+        assert_eq!(stats.upstream_connects.value(), 1);
+    });
+}
+
+#[test]
+fn a_second_connection_that_cannot_be_had_is_left_alone_and_no_call_waits_for_it() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let calls = [world.call(), world.call()];
+        let mut session = world.peer.accept(100).await;
+        let mut asked = vec![session.request().await, session.request().await];
+        // These find places, and each of them another reason to share.
+        let more = [world.call(), world.call()];
+        drop(world.peer.accept_raw().await);
+        until("the attempt has failed", || world.connections() == 1).await;
+        let last = world.call();
+        for _ in 0..3 {
+            asked.push(session.request().await);
+        }
+        for id in asked {
+            session.answer(id).await;
+        }
+        for call in calls.into_iter().chain(more).chain([last]) {
+            assert_eq!(call.await.unwrap(), Ok(200));
+        }
+        assert!(world.peer.accept_raw().now_or_never().is_none(), "it is tried again at once");
+        assert_eq!(world.connections(), 1);
     });
 }
 
