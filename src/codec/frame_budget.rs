@@ -21,8 +21,8 @@ const TOKENS_MAX: u32 = 1 << 20;
 /// Tokens for a stream that the client begins: it may be given its priority anew, and its window, and be reset. As many as
 /// the most that is known of a browser, twice.
 pub(super) const FOR_STREAM: u32 = 10;
-/// Tokens for a request that a server is asked: its answer may have four interim heads, and the same again for a reset, an
-/// empty end and what it measures by. Most answers have none of it.
+/// Tokens for a request that a server is asked: its answer may have four interim heads of a few fields, and the same again for
+/// a reset, an empty end and what it measures by. More than that, for each of thousands of calls a second, is a flood. Most answers have none of it.
 pub(super) const FOR_REQUEST: u32 = 80;
 /// Tokens for a frame of DATA that the peer sends.
 pub(super) const FOR_RECEIVED: u32 = 1;

@@ -491,6 +491,7 @@ mod tests {
         let next = [frame(HEADERS, 0, b"first"), last, frame(HEADERS, 0, b"")].concat();
         assert_eq!(open_since(&next, at(6)), Some(at(6)));
     }
+
     #[test]
     fn a_stream_has_begun_when_its_head_is_whole() {
         let on = |stream: u8, kind, flags, block: &[u8]| {

@@ -11,9 +11,9 @@
 //! [`preflight`] decides which one runs and says why; [`spawn_shard`] starts a shard and tests it before it serves.
 //!
 //! How the parts lean on each other, lowest first:
-//! pure rules (`wheel`, `polling`, `seldom`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`, `tcp`,
-//! `tls`, `stream`, `linger`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`, `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest`
-//! and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
+//! pure rules (`wheel`, `polling`, `seldom`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`,
+//! `tcp`, `tls`, `stream`, `linger`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`,
+//! `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest` and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
 //! What callers must know:
 //! - Everything but [`bind`], [`preflight`], [`spawn_shard`], [`release_free_memory`] and the hand-over works on a shard only and panics elsewhere.

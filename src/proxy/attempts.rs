@@ -3,7 +3,8 @@
 //! An attempt may be repeated as between two sides of HTTP/1 (see `exchange`), and also whatever the method is if the
 //! upstream has certainly not looked at the request: it said REFUSED_STREAM, or its GOAWAY named an earlier stream. What
 //! had gone of the body must be there still. A connection that ends just when it is used, or set up, is no fault of the
-//! endpoint, which gets the request once more; after that the chain chooses another.
+//! endpoint, which gets the request once more, and as often as connections share its calls if it has not looked at it: all
+//! of them may end at a time. After that the chain chooses another.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,7 +26,7 @@ use crate::codec::{Framing, RequestKind, ResponseHead};
 use crate::handler::{Call, Fault, Peer, Reply};
 use crate::net::{self, Alarm, Deadline};
 use crate::upstream::Connection;
-use crate::upstream::http2::Cause;
+use crate::upstream::http2::{ABREAST, Cause};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -82,8 +83,8 @@ impl Attempts<'_> {
             http2::save(&mut saved, parts);
         }
         let mut is_spent = false;
-        // False once the present endpoint has had the request again.
-        let mut may_ask_again = true;
+        // How often the present endpoint has had the request again.
+        let mut repeats = 0;
         let target = self.call.target.clone();
         let _alarm = self.set_alarm().await;
         let end = loop {
@@ -96,7 +97,7 @@ impl Attempts<'_> {
             };
             let flow = (&mut *body, &mut upload);
             let attempted = if is_text {
-                let may_reuse = may_ask_again;
+                let may_reuse = repeats == 0;
                 self.over_text((peer, may_reuse), (&saved, framing, kind), flow, client).await
             } else {
                 if std::mem::replace(&mut is_spent, true) {
@@ -114,8 +115,9 @@ impl Attempts<'_> {
             };
             let may_repeat = lost.unprocessed || (is_idempotent && lost.failure == Failure::UpstreamClosed);
             let repeatable = may_repeat && upload.can_rewind();
-            let again = repeatable && may_ask_again && raced;
-            may_ask_again = !again;
+            let repeats_max = if lost.unprocessed { ABREAST } else { 1 };
+            let again = repeatable && raced && repeats < repeats_max;
+            repeats = if again { repeats + 1 } else { 0 };
             if !again {
                 let fault = Fault { failure: lost.failure, repeatable, detail: lost.detail };
                 match unless_gone(client, self.has_body, retry(self.crossing, self.call, fault)).await {
@@ -230,6 +232,9 @@ impl Attempts<'_> {
         let mut work = pin!(work);
         let mut waits = false;
         poll_fn(|cx| {
+            if self.patience.is_late() {
+                return Poll::Ready(Err(Setback::Over(End::Reply(relay::late()))));
+            }
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
@@ -239,9 +244,6 @@ impl Attempts<'_> {
             if client.poll_gone(cx, self.has_body).is_ready() {
                 let passed = Passed::default();
                 return Poll::Ready(Err(Setback::Over(End::ClientGone { passed })));
-            }
-            if self.patience.is_late() {
-                return Poll::Ready(Err(Setback::Over(End::Reply(relay::late()))));
             }
             self.deadline.poll_expired(cx).map(|()| {
                 let why = "no connection to the upstream was free in time";

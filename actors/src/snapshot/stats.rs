@@ -197,7 +197,7 @@ pub struct ShardStats {
     pub upstream_open: Counter,
     /// Upstream connections open now that speak HTTP/2; they are among `upstream_open`.
     pub upstream_http2_open: Counter,
-    /// Upstream HTTP/2 connections that were ended because the peer flooded them.
+    /// Upstream HTTP/2 connections that were ended because the peer flooded or wasted them.
     pub upstream_http2_calmed: Counter,
     /// Calls that have a place on an upstream HTTP/2 connection now.
     pub upstream_http2_streams: Counter,

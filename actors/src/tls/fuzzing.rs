@@ -30,9 +30,9 @@ const CERTIFICATE_BYTES: usize = 600;
 /// As long as one of an elliptic key.
 const SIGNATURE_BYTES: usize = 70;
 
-/// Arbitrary bytes as a PEM file of certificates and of a key, and as what is in an encrypted key. Certificates that are read are read the same when they are
-/// written anew, and what is no certificate is passed over; a key is found the same with a block of another kind before
-/// it; what is wrong is said in a line, without the passphrase and without anything of the key.
+/// Arbitrary bytes as a PEM file of certificates and of a key, and as what is in an encrypted key. Certificates that are read
+/// are read the same when they are written anew, and what is no certificate is passed over; a key is found the same with a
+/// block of another kind before it; what is wrong is said in a line, without the passphrase and without anything of the key.
 pub fn fuzz_pem_file(data: &[u8]) {
     match load_certificates(data) {
         Ok(certificates) => {

@@ -28,6 +28,7 @@ const WITHOUT_EFFECT: [&str; 6] = [
 const REGISTRY: [&str; 3] = ["registrator.Consumer", "serviceDiscovery.Consumer", "registry.Consumer"];
 /// Where the registry is.
 pub(super) const REGISTRY_ADDRESS: &str = "servicecomb.registry.address";
+const REGISTRY_TYPE: &str = "servicecomb.registry.type";
 const LOCAL: &str = "mesher.Provider";
 const ADMIN: &str = "rest-admin.Provider";
 
@@ -163,19 +164,23 @@ pub(super) fn inspect(config: &Config, own: &str, report: &mut Report) {
     }
 }
 
-/// Its address alone decides whether the registry is called by TLS.
+/// Its address alone decides whether the registry is called by TLS, if it is called at all.
 fn inspect_registry(config: &Config, report: &mut Report) {
-    let is_secure = config.list(REGISTRY_ADDRESS).iter().any(|address| address.starts_with("https://"));
     let asking = used(config).find(|(tag, entry)| REGISTRY.contains(tag) && entry.text() != Some(""));
-    if let Some((tag, entry)) = asking.filter(|_| !is_secure) {
-        let message = format!(
-            "`ssl.{tag}` has no effect: no address in `{REGISTRY_ADDRESS}` says https, so the registry is called in \
-             the clear"
-        );
-        report
-            .warning(Code::NO_EFFECT, &entry.key_origin, message)
-            .help(format!("write https:// in `{REGISTRY_ADDRESS}`, or remove it"));
-    }
+    let Some((tag, entry)) = asking else { return };
+    let is_file = config.text(REGISTRY_TYPE).as_deref() == Some("file");
+    let is_secure = config.list(REGISTRY_ADDRESS).iter().any(|address| address.starts_with("https://"));
+    let (why, help) = if is_file {
+        (format!("`{REGISTRY_TYPE}` is `file`, and a file is not called"), "remove it".to_owned())
+    } else if is_secure {
+        return;
+    } else {
+        let why =
+            format!("no address in `{REGISTRY_ADDRESS}` says https, so the registry is called in the clear");
+        (why, format!("write https:// in `{REGISTRY_ADDRESS}`, or remove it"))
+    };
+    let message = format!("`ssl.{tag}` has no effect: {why}");
+    report.warning(Code::NO_EFFECT, &entry.key_origin, message).help(help);
 }
 
 /// The name of the protocol's consumers.

@@ -33,7 +33,8 @@ enum Stage<'a> {
     Body(Inflow<&'a Lease>),
 }
 
-/// Sends the head of a request on a stream that is ready, and takes it out of `parts`. Returns both sides of it; `lease` is where its place is kept.
+/// Sends the head of a request on a stream that is ready, and takes it out of `parts`. Returns both sides of it; `lease` is
+/// where its place is kept.
 ///
 /// # Errors
 /// Why it was not sent.

@@ -130,7 +130,8 @@ impl Connection<'_> {
         }
     }
 
-    /// What the client has done, or failed to do, for which the connection has to end.
+    /// What the client has done, or failed to do, for which the connection has to end; the words are for what it is told to calm
+    /// down for.
     fn fault(&self, cx: &mut TaskContext<'_>) -> Option<(Reason, &'static str)> {
         if let Some(begun) = self.session.watch.block_since() {
             let timeout = self.session.ctx.terms.borrow().settings().header_timeout;

@@ -84,14 +84,15 @@ impl Exchange<'_> {
             return End::ClientGone { passed: Passed::default() };
         }
         let limits = &self.terms.settings().limits;
-        match message::judge(parts, limits, self.has_body) {
+        let judged = message::judge(parts, limits, self.has_body);
+        match judged {
             Ok(traits) => self.traits = traits,
-            Err(reply) => {
-                self.traits.is_grpc = grpc::is_call(&parts.headers);
-                return End::Reply(reply);
-            }
+            Err(_) => self.traits.is_grpc = grpc::is_call(&parts.headers),
         }
         self.client.set_grpc(self.traits.is_grpc);
+        if let Err(reply) = judged {
+            return End::Reply(reply);
+        }
         let ctx = &self.session.ctx;
         if let Some(reply) = ctx.refusal(self.terms.settings().requests_max) {
             return End::Reply(reply);

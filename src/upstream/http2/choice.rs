@@ -6,7 +6,7 @@
 /// So many connections share the calls. Calls of one connection come and go in step: while its peer works on all of them there
 /// is nothing to do here, and the other way round, and each time somebody has to be woken. Those of two take turns; and a
 /// lost segment holds up but half of them. A third gains nothing more.
-pub(super) const ABREAST: usize = 2;
+pub const ABREAST: usize = 2;
 /// So many calls at a time are worth a connection more, if there are fewer than [`ABREAST`].
 const SHARED_MIN: u32 = 2;
 

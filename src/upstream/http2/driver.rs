@@ -31,6 +31,8 @@ const WASTEFUL: &str = "it wastes streams, or frames within them";
 /// How: GOAWAY with ENHANCE_YOUR_CALM; the peer has begun no stream (RFC 9113 section 6.8). The crate has no way to be made
 /// to say it to a server.
 const CALM: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb];
+/// Why a connection is given up for a frame that the crate took for a fault of one stream.
+const LAWLESS: &str = "it broke the rules of HTTP/2";
 
 /// Connects for an endpoint and serves it until the connection ends.
 pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats: Arc<ShardStats>) {
@@ -152,6 +154,9 @@ fn poll_settings(
         Poll::Pending if wire.is_flooded() => {
             return Poll::Ready(Err((Cause::ConnectFailed, FLOODED.to_owned())));
         }
+        Poll::Pending if wire.is_broken() => {
+            return Poll::Ready(Err((Cause::ConnectFailed, LAWLESS.to_owned())));
+        }
         Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
         Poll::Pending => {}
     }
@@ -187,6 +192,11 @@ fn poll(
         return Poll::Ready(is_calmed.then_some(WASTEFUL));
     }
     if wire.is_flooded() {
+        return Poll::Ready(None);
+    }
+    if wire.is_broken() {
+        // Nobody follows its frames any more.
+        link.give_up(LAWLESS);
         return Poll::Ready(None);
     }
     link.set_limit(streams_max(h2, settings));

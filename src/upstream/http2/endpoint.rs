@@ -29,7 +29,8 @@ use crate::upstream::Connection;
 /// call that ends would try again. With none left it tries at once.
 const FURTHER_PAUSE: Duration = Duration::from_secs(1);
 
-/// After the same: how long nobody looks for one that only shares the calls. What keeps it from being made rarely passes soon.
+/// After an attempt to make one that only shares the calls: how long none is made again. What keeps it from being made, or from
+/// lasting, rarely passes soon.
 const COMPANY_PAUSE: Duration = Duration::from_secs(60);
 
 /// Makes a connection on which HTTP/2 can begin: connected, secured if need be, within a time of its own.
@@ -48,8 +49,8 @@ pub struct Endpoint {
     connecting: Cell<bool>,
     /// No further connection is tried until then.
     paused_until: Cell<Option<Instant>>,
-    /// No connection is tried that nobody waits for until then.
-    alone_until: Cell<Option<Instant>>,
+    /// Until then none is made only to share the calls.
+    company_paused_until: Cell<Option<Instant>>,
     calmed_told: Seldom,
     me: Weak<Self>,
 }
@@ -78,7 +79,7 @@ impl Endpoint {
             waiting: Queue::new(),
             connecting: Cell::new(false),
             paused_until: Cell::new(None),
-            alone_until: Cell::new(None),
+            company_paused_until: Cell::new(None),
             calmed_told: Seldom::default(),
             me: me.clone(),
         })
@@ -122,10 +123,14 @@ impl Endpoint {
 
     /// Asks for a connection that shares the calls.
     fn widen(&self) {
-        let is_alone = self.links.borrow().len() < choice::ABREAST;
-        if is_alone && self.alone_until.get().is_none_or(|until| net::now() >= until) {
-            let is_wanted = choice::wants_company(loads(&self.links.borrow()));
-            self.connect_if(is_wanted);
+        let is_few = self.links.borrow().len() < choice::ABREAST;
+        if !is_few || self.company_paused_until.get().is_some_and(|until| net::now() < until) {
+            return;
+        }
+        let is_wanted = choice::wants_company(loads(&self.links.borrow()));
+        if is_wanted && !self.connecting.get() {
+            self.company_paused_until.set(Some(net::now() + COMPANY_PAUSE));
+            self.connect_if(true);
         }
     }
 
@@ -194,10 +199,11 @@ impl Endpoint {
         if self.links.borrow().is_empty() {
             let detail = format!("no HTTP/2 connection to {}: {why}", self.address);
             self.waiting.serve_all(|| Err(CallError { cause, detail: detail.clone() }));
+        } else if self.waiting.is_empty() {
+            tracing::debug!(peer = %self.address, why, "a second upstream HTTP/2 connection could not be made");
         } else {
             tracing::warn!(peer = %self.address, why, "a further upstream HTTP/2 connection could not be made");
             self.paused_until.set(Some(net::now() + FURTHER_PAUSE));
-            self.alone_until.set(Some(net::now() + COMPANY_PAUSE));
             self.dispatch(); // to those that rest
         }
     }

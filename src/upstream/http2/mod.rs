@@ -33,6 +33,7 @@ mod settings;
 mod wire;
 
 pub use call::{Answer, Call, Lease, Ready};
+pub use choice::ABREAST;
 pub use endpoint::{Dial, Endpoint};
 pub use error::{CallError, Cause};
 pub use settings::Settings;

@@ -75,6 +75,11 @@ impl Wire {
         self.frames.borrow().fault() == Some(FrameFault::Flood)
     }
 
+    /// The peer has sent a frame that is bad in itself. The crate ends the connection for nearly all of them.
+    pub(super) fn is_broken(&self) -> bool {
+        self.frames.borrow().fault().is_some_and(|fault| fault != FrameFault::Flood)
+    }
+
     /// Since when a header block has been coming that is not whole.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.frames.borrow().block_since()

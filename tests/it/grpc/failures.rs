@@ -192,6 +192,7 @@ fn a_head_that_mesher_refuses_is_answered_by_a_status_too() {
                 assert_eq!(head.headers()["content-type"], "application/grpc");
                 assert_eq!(head.headers()["grpc-status"], status.to_string(), "{:?}", head.headers());
                 assert!(!head.headers()["grpc-message"].is_empty());
+                assert!(!head.headers().contains_key("date"), "metadata is the service's");
             }
         }
     });

@@ -110,6 +110,20 @@ fn a_goodbye_that_leaves_a_request_out_has_it_sent_again() {
 }
 
 #[test]
+fn goodbyes_of_all_connections_that_share_the_calls_cost_no_request() {
+    let rogue = Rogue::start(|visitor, number| {
+        if number > 1 {
+            return serve(&visitor);
+        }
+        greet(&visitor);
+        visitor.request(0);
+        say_goodbye(&visitor);
+    });
+    let mesher = calling(&rogue);
+    assert_eq!((by_http2(&mesher, "POST"), rogue.connections()), (200, 3));
+}
+
+#[test]
 fn a_goodbye_that_includes_a_request_does_not_have_it_sent_again() {
     let answers = ask(|visitor| {
         greet(visitor);
@@ -129,7 +143,7 @@ fn an_end_in_the_middle_of_a_request_that_does_harm_twice_does_not_have_it_sent_
 }
 
 #[test]
-fn one_who_always_says_goodbye_is_asked_twice() {
+fn one_who_always_says_goodbye_is_asked_once_and_once_more_for_each_connection_that_shares_calls() {
     for script in [
         |visitor: &Attacker| {
             greet(visitor);
@@ -143,8 +157,8 @@ fn one_who_always_says_goodbye_is_asked_twice() {
     ] {
         let rogue = Rogue::start(move |visitor, _| script(&visitor));
         let mesher = calling(&rogue);
-        assert_eq!((by_http1(&mesher, "POST"), rogue.connections()), (503, 2));
-        assert_eq!((by_http2(&mesher, "POST"), rogue.connections()), (503, 4));
+        assert_eq!((by_http1(&mesher, "POST"), rogue.connections()), (503, 3));
+        assert_eq!((by_http2(&mesher, "POST"), rogue.connections()), (503, 6));
     }
 }
 

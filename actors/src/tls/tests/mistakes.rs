@@ -118,4 +118,6 @@ fn keys_for_a_registry_that_is_called_in_the_clear_are_warned_of() {
         has(&report, "W0302", "`ssl.registry.Consumer` has no effect: no address");
     }
     home.good(&format!("servicecomb.registry.address: https://127.0.0.1:30100\n{keys}"));
+    let (_, report) = home.read(&format!("servicecomb.registry.type: file\n{keys}"));
+    has(&report, "W0302", "`ssl.registry.Consumer` has no effect: `servicecomb.registry.type` is `file`");
 }

@@ -95,8 +95,35 @@ fn a_second_connection_that_cannot_be_had_is_left_alone_and_no_call_waits_for_it
         for call in calls.into_iter().chain(more).chain([last]) {
             assert_eq!(call.await.unwrap(), Ok(200));
         }
-        assert!(world.peer.accept_raw().now_or_never().is_none(), "it is tried again at once");
+        assert_eq!(world.stats.upstream_connects.value(), 2, "it is not tried again at once");
         assert_eq!(world.connections(), 1);
+    });
+}
+
+#[test]
+fn a_second_connection_that_does_not_last_is_left_alone_too() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let calls = [world.call(), world.call()];
+        let mut first = world.peer.accept(100).await;
+        let asked = [first.request().await, first.request().await];
+        let third = world.call();
+        let mut second = world.peer.accept(100).await;
+        let asked = [asked[0], asked[1], first.request().await];
+        until("both take calls", || format!("{:?}", world.endpoint).matches("Load {").count() == 2).await;
+        let fourth = world.call();
+        let id = second.request().await;
+        second.answer(id).await;
+        second.go_away(id).await;
+        until("it is gone", || world.connections() == 1).await;
+        let fifth = world.call();
+        for id in asked.into_iter().chain([first.request().await]) {
+            first.answer(id).await;
+        }
+        for call in calls.into_iter().chain([third, fourth, fifth]) {
+            assert_eq!(call.await.unwrap(), Ok(200));
+        }
+        assert_eq!(world.stats.upstream_connects.value(), 2, "it is not made again at once");
     });
 }
 

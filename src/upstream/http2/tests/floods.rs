@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::peer::{DATA, GOAWAY, PING};
+use super::peer::{DATA, END_HEADERS, GOAWAY, PING, PUSH_PROMISE};
 use super::*;
 
 #[test]
@@ -34,6 +34,21 @@ fn a_peer_that_floods_is_told_to_calm_down_and_loses_its_calls() {
         let id = session.request().await;
         session.answer(id).await;
         assert_eq!(call.await.unwrap(), Ok(200));
+    });
+}
+
+#[test]
+fn a_peer_that_breaks_the_rules_is_given_up_whatever_the_crate_makes_of_it() {
+    on_each(async || {
+        let world = World::new(Settings::default());
+        let call = world.call();
+        let mut session = world.peer.accept(100).await;
+        let id = session.request().await;
+        // A promise, which nobody has allowed, with a field that no message has: the crate only resets a stream.
+        let promised = [&[0, 0, 0, 2][..], b"\0\x0aconnection\x01x"].concat();
+        session.send(PUSH_PROMISE, END_HEADERS, id, &promised).await;
+        assert!(call.await.unwrap().is_err());
+        world.everything_is_given_back().await;
     });
 }
 
