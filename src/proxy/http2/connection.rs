@@ -125,7 +125,8 @@ impl Connection<'_> {
                 return Poll::Pending;
             }
             if self.is_over(net::now()) {
-                return Poll::Ready(true);
+                // Who has not acknowledged its GOAWAY in time may be about to.
+                return Poll::Ready(self.cut);
             }
         }
     }
