@@ -1,6 +1,7 @@
 //! Behaviours of a whole shard, each on both drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod linger;
 mod process;
 mod sockets;
 mod tasks;

@@ -114,8 +114,10 @@ impl Endpoint {
     pub(super) fn dispatch(&self) {
         while !self.waiting.is_empty() {
             let Some(ready) = self.take() else {
-                let is_wanted = choice::wants_another(loads(&self.links.borrow()));
-                return self.connect_if(is_wanted);
+                if choice::wants_another(loads(&self.links.borrow())) {
+                    self.connect();
+                }
+                return;
             };
             self.waiting.serve(|| Ok(ready));
         }
@@ -127,10 +129,9 @@ impl Endpoint {
         if !is_few || self.company_paused_until.get().is_some_and(|until| net::now() < until) {
             return;
         }
-        let is_wanted = choice::wants_company(loads(&self.links.borrow()));
-        if is_wanted && !self.connecting.get() {
+        if choice::wants_company(loads(&self.links.borrow())) && !self.connecting.get() {
             self.company_paused_until.set(Some(net::now() + COMPANY_PAUSE));
-            self.connect_if(true);
+            self.connect();
         }
     }
 
@@ -170,8 +171,8 @@ impl Endpoint {
         links.get(at).cloned()
     }
 
-    fn connect_if(&self, is_wanted: bool) {
-        if !is_wanted || self.connecting.get() || !self.may_grow() {
+    fn connect(&self) {
+        if self.connecting.get() || !self.may_grow() {
             return;
         }
         self.connecting.set(true);
