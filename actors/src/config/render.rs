@@ -102,8 +102,11 @@ impl<'p> Excerpt<'p> {
 }
 
 /// The bytes of a mark, within its line. `None` if the line is not there, too long to be shown, or names a secret
-/// beside the mark.
+/// beside the mark; and where a CR alone ends lines, as it does in YAML, since no terminal shows those as lines.
 fn span(text: &str, mark: Mark) -> Option<SourceSpan> {
+    if text.matches('\r').count() > text.matches("\r\n").count() {
+        return None;
+    }
     let line_index = usize::try_from(mark.line).ok()?.checked_sub(1)?;
     let line = text.split('\n').nth(line_index)?;
     let start_of_line: usize = text.split('\n').take(line_index).map(|line| line.len() + 1).sum();

@@ -157,12 +157,12 @@ pub fn check_bounds(text: &str, nodes_max: usize) -> Result<(), Fault> {
 fn read(text: &str, nodes_max: usize) -> (Option<Node>, Vec<Fault>) {
     let mut builder = Builder { nodes_left: nodes_max, nodes_max, ..Builder::default() };
     let mut parser = Parser::new_from_str(text);
+    let end = end(text);
     while let Some(event) = parser.next_event() {
         let outcome = match event {
-            Ok((event, span)) => builder.event(event, mark(span)),
+            Ok((event, span)) => builder.event(event, mark(span, end)),
             Err(error) => {
-                let at = *error.marker();
-                let mark = within(text, mark(Span::empty(at)));
+                let mark = mark(Span::empty(*error.marker()), end);
                 let is_excess = error.info() == TOO_DEEP;
                 Err(Fault { is_excess, ..Fault::new(mark, error.info()) })
             }
@@ -185,21 +185,23 @@ impl Fault {
     }
 }
 
-fn mark(span: Span) -> Mark {
+/// Something missing at the end of a text stands behind its last line for the parser; for people it stands at its end.
+fn mark(span: Span, end: Mark) -> Mark {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let line = narrow(span.start.line());
+    if line > end.line {
+        return end;
+    }
     let length = span.end.index().saturating_sub(span.start.index());
-    Mark { line: narrow(span.start.line()), column: narrow(span.start.col() + 1), length: narrow(length) }
+    Mark { line, column: narrow(span.start.col() + 1), length: narrow(length) }
 }
 
-/// Something missing at the end of a text stands behind its last line for the parser; for people it stands in it.
-fn within(text: &str, mark: Mark) -> Mark {
+/// Behind the last character of a text. CR, LF and CR LF each end a line.
+fn end(text: &str) -> Mark {
     let breaks = text.matches(['\r', '\n']).count().saturating_sub(text.matches("\r\n").count());
-    let last = u32::try_from(breaks + 1).unwrap_or(u32::MAX);
-    if mark.line <= last {
-        return mark;
-    }
     let line = text.rsplit(['\r', '\n']).next().unwrap_or_default();
-    Mark { line: last, column: u32::try_from(line.chars().count() + 1).unwrap_or(u32::MAX), length: 0 }
+    let narrow = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    Mark { line: narrow(breaks), column: narrow(line.chars().count()), length: 0 }
 }
 
 /// Builds the tree from events without recursion, so that no input can exhaust the stack.
@@ -470,6 +472,17 @@ mod tests {
         check_fault("a: &x [*x]\n", 1, 8, "an alias inside the value it names");
         check_fault("? [a]\n: 1\n", 1, 3, "a key must be text");
         check_fault("a: 1\n---\nb: 2\n", 3, 1, "a second document");
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_missing_in_the_last_line() {
+        check_fault("a: [", 1, 5, "");
+        check_fault("?\n? ", 2, 3, "the key `` stands here twice");
+        check_fault("?\r\n? ", 2, 3, "the key `` stands here twice");
+        check_fault("\r?\r\r? ", 4, 3, "the key `` stands here twice");
+        let (root, _) = parse("a: 1\n? ");
+        let Some(Node { kind: Kind::Map(pairs), .. }) = root else { panic!() };
+        assert_eq!(pairs.last().unwrap().0.mark, Mark { line: 2, column: 3, length: 0 });
     }
 
     #[test]

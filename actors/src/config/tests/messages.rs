@@ -18,6 +18,14 @@ fn a_problem_shows_its_line_a_caret_and_what_was_meant() {
 }
 
 #[test]
+fn a_file_with_old_ends_of_lines_is_told_the_right_line_without_a_drawing() {
+    let (_, report) = load("a: 1\rnet: {driver: epoll}\r\nretries: 1\nlogLevel: info\r\n");
+    let text = report.render(false);
+    assert!(text.contains("unknown key `retries`") && text.contains("chassis.yaml:3:1)"), "{text}");
+    assert!(!text.contains("─["), "{text}");
+}
+
+#[test]
 fn both_places_of_a_duplicate_are_shown() {
     let (_, report) = load("a.b: 1\nnet: {polling: true}\na: {b: 2}\n");
     let text = report.render(false);
