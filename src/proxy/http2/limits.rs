@@ -35,7 +35,7 @@ const RESET_STREAMS_MAX: usize = STREAMS_MAX as usize;
 /// How long: more than a round trip to anywhere.
 const RESET_STREAM_DURATION: Duration = Duration::from_secs(1);
 /// What small DATA frames that wait may waste in bookkeeping, at most 256 bytes each: 16 384 frames. A client that streams
-/// small messages meets it only while its upstream stands still.
+/// small messages does not meet it: they are gathered while its upstream takes none, and a connection is read in turns.
 const DATA_FRAME_BUDGET: usize = 4 << 20;
 /// Least header list that is told to a client; what is smaller fits no real request.
 const HEADER_LIST_BYTES_MIN: usize = 1024;

@@ -208,6 +208,10 @@ impl Source for Opened {
     fn passed(&mut self, bytes: usize) {
         self.body.passed(bytes);
     }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        self.body.gather(cx);
+    }
 }
 
 /// The bytes of a connection.

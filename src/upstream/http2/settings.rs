@@ -25,6 +25,11 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(2);
 /// read, from making us queue an answer for each.
 const ERROR_RESETS_MAX: usize = 10_000;
 
+/// What small DATA frames that wait may waste in bookkeeping, at most 256 bytes each: 16 384 frames. The library ends the
+/// connection beyond that, with all its calls. A service that streams small messages does not meet it: they are gathered
+/// while their reader takes none, and a connection is read in turns.
+const DATA_FRAME_BUDGET: usize = 4 << 20;
+
 /// Bounds of a shard's upstream HTTP/2 connections. A time of zero means "never".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -81,8 +86,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Everything the `h2` crate has a default for is set here, so that a new version of it changes nothing. Its budget for
-    /// small DATA frames follows the connection's window.
+    /// Everything the `h2` crate has a default for is set here, so that a new version of it changes nothing.
     pub(super) fn builder(&self) -> h2::client::Builder {
         let mut builder = h2::client::Builder::new();
         builder
@@ -96,6 +100,7 @@ impl Settings {
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .reset_stream_duration(RESET_STREAM_DURATION)
             .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+            .data_frame_budget(DATA_FRAME_BUDGET)
             // Nobody would read a pushed answer.
             .enable_push(false)
             .max_concurrent_streams(0)

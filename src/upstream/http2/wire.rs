@@ -13,7 +13,7 @@ use mesher_actors::snapshot::stats::ShardStats;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::codec::{FrameFault, FrameWatch};
-use crate::net::{self, Stream};
+use crate::net::{self, Stream, Turn};
 use crate::upstream::Connection;
 
 /// An open connection that speaks HTTP/2; counted while it lives. Closed when the last owner is gone: the protocol's side
@@ -23,6 +23,7 @@ pub(super) struct Wire {
     heard: Cell<Instant>,
     /// What comes.
     frames: RefCell<FrameWatch>,
+    turn: Turn,
     /// Part of what the crate wants to be written has left, and the rest has not.
     midway: Cell<bool>,
     stats: Arc<ShardStats>,
@@ -40,6 +41,7 @@ impl Wire {
             connection,
             heard: Cell::new(net::now()),
             frames: RefCell::new(FrameWatch::of_server()),
+            turn: Turn::default(),
             midway: Cell::new(false),
             stats,
         })
@@ -131,6 +133,7 @@ impl AsyncRead for Io {
         if self.0.is_flooded() {
             return Poll::Pending;
         }
+        ready!(self.0.turn.poll_go_on(cx));
         let before = buf.filled().len();
         ready!(self.with(|stream| stream.poll_read(cx, buf)))?;
         let came = buf.filled().get(before..).unwrap_or_default();
@@ -138,6 +141,7 @@ impl AsyncRead for Io {
             return Poll::Ready(Ok(()));
         }
         self.0.heard.set(net::now());
+        self.0.turn.note_read(came.len());
         let passed = self.0.follow(came);
         buf.set_filled(before + passed);
         if passed == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
