@@ -19,9 +19,8 @@ const CPU_MAX: Duration = Duration::from_secs(1);
 const CPU_REQUESTS_MAX: u32 = 1_500;
 /// Honest requests that tell what one costs.
 const PRICED: u32 = 30;
-/// Memory that mesher may need for it at any time. The dearest is what interim heads become that are read in one turn, before
-/// anybody can pass them on: all that a peer may send of them at once makes 9 MB.
-const GROWTH_BYTES_MAX: u64 = 12 * 1024 * 1024;
+/// Memory that mesher may need for it at any time.
+const GROWTH_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Requests of it that may reach the service at once, and what comes to it each second: resets that a client has free.
 const HITS_MAX: usize = 300;
 const HITS_A_SECOND: f64 = 20.0;
