@@ -206,8 +206,8 @@ async def compressed(way):
 
 
 async def calls_over_short_connections(way):
-    # The server ends each connection after 200 ms, with GOAWAY.
-    end = asyncio.get_running_loop().time() + 0.6
+    # The server ends each connection after 500 ms, with GOAWAY.
+    end = asyncio.get_running_loop().time() + 1.5
     while asyncio.get_running_loop().time() < end:
         replies = await asyncio.gather(*(way.stub.Unary(echo.EchoRequest(payload=b"x")) for _ in range(4)))
         same([reply.payload for reply in replies], [b"x"] * 4)

@@ -100,7 +100,7 @@ pub(crate) async fn a_call_that_ends_in_order_is_not_cancelled(client: EchoClien
 /// Of a server that ends each connection after a moment.
 pub(crate) async fn calls_over_short_connections_are_not_lost(client: EchoClient) {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(600) {
+    while begun.elapsed() < Duration::from_millis(1500) {
         let call = |number| client.unary(EchoRequest { payload: vec![number], ..EchoRequest::default() });
         for (number, reply) in (0..4).zip(futures::future::join_all((0..4).map(call)).await) {
             assert_eq!(reply.unwrap().payload, [number]);
@@ -111,7 +111,7 @@ pub(crate) async fn calls_over_short_connections_are_not_lost(client: EchoClient
 #[test]
 fn no_call_is_lost_when_the_server_ends_connections_by_their_age() {
     // Far more than a connection needs to begin: one that ends before it has begun can carry no call.
-    let server = EchoServer::start_with(Some(Duration::from_millis(250)), None);
+    let server = EchoServer::start_with(Some(Duration::from_millis(500)), None);
     on_every_way_to(&server, |client| {
         let server = &server;
         async move {

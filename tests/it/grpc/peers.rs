@@ -32,7 +32,7 @@ const SCRIPT_CASES: [&str; 20] = [
     "compressed",
 ];
 /// Short, and still long enough for a handshake on a busy machine.
-const CONNECTION_AGE_MAX: Duration = Duration::from_millis(200);
+const CONNECTION_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// A server, one whose connections are short, and sidecars before both: a pair of them for each choice of hops.
 struct Stage {
