@@ -62,6 +62,11 @@ impl Watch {
         self.state.borrow_mut().frames.note_sent(bytes);
     }
 
+    /// A frame of next to nothing that the client has sent was of use.
+    pub(super) fn note_used(&self) {
+        self.state.borrow_mut().frames.note_used();
+    }
+
     /// A stream was accepted. True if no other has come that might be.
     pub(super) fn was_last(&self) -> bool {
         let mut state = self.state.borrow_mut();

@@ -72,6 +72,11 @@ impl Wire {
         self.frames.borrow_mut().note_sent(bytes);
     }
 
+    /// A frame of next to nothing that came was of use.
+    pub(super) fn note_received(&self) {
+        self.frames.borrow_mut().note_used();
+    }
+
     /// The peer has sent more frames that ask for no work than it has a use for. It is not read any more.
     pub(super) fn is_flooded(&self) -> bool {
         self.frames.borrow().fault() == Some(FrameFault::Flood)
