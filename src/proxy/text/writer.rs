@@ -17,6 +17,8 @@ pub(in crate::proxy) enum Form {
     Chunked,
     /// As it is: by its length, or until the connection ends. Trailers cannot be said.
     Plain,
+    /// There is none, whatever comes: its bytes would be taken for the next message.
+    Absent,
 }
 
 /// A message being written. Holds one piece of body at a time.
@@ -96,7 +98,7 @@ impl Sink for TextWriter<'_> {
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
         // An end needs no room.
-        if data.is_empty() {
+        if data.is_empty() || self.form == Form::Absent {
             if end && self.form == Form::Chunked {
                 write::last_chunk(self.behind());
             }
