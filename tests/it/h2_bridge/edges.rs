@@ -53,6 +53,20 @@ fn bytes_behind_an_answer_without_content_are_not_taken_for_the_next_answer() {
 
 // --- repetition
 
+#[test]
+fn a_request_that_its_service_resets_is_not_asked_again_unless_that_is_wished() {
+    on_both_drivers(|driver| {
+        let service = Service::start(|mut stream| {
+            Box::pin(async move {
+                stream.respond.send_reset(Reason::INTERNAL_ERROR);
+            })
+        });
+        let mesher = calling(driver, &[("orders", grpc(service.address))]);
+        assert_eq!(mesher.connect().get("orders", "http://orders/").status, 503);
+        assert_eq!(service.requests(), 1);
+    });
+}
+
 // --- tunnels
 
 // --- the end
