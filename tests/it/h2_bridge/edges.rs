@@ -69,5 +69,82 @@ fn a_request_that_its_service_resets_is_not_asked_again_unless_that_is_wished() 
 
 // --- tunnels
 
+#[test]
+fn a_tunnel_whose_client_resets_it_is_reset_at_the_service_too() {
+    on_both_drivers(|driver| {
+        let (tell, told) = channel();
+        let address = raw(move |mut stream| {
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).unwrap();
+            tell.send(Ok(4)).unwrap();
+            tell.send(stream.read(&mut bytes).map_err(|error| error.kind())).unwrap();
+        });
+        let mesher = caller(driver, &[("orders", &[address])]);
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            let (mut there, _back) = tunnel(&mut client, b"half").await;
+            in_time(async {
+                while told.try_recv().is_err() {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await;
+            there.send_reset(Reason::CANCEL);
+            let end = in_time(async {
+                loop {
+                    match told.try_recv() {
+                        Ok(end) => break end,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                }
+            });
+            assert_eq!(end.await, Err(ErrorKind::ConnectionReset));
+        });
+    });
+}
+
+#[test]
+fn what_a_service_has_said_comes_through_a_tunnel_though_it_listens_no_more() {
+    /// More than a window, and no more than the sockets hold beside it.
+    const BODY: usize = 150_000;
+    on_both_drivers(|driver| {
+        let (close, closing): (Sender<()>, _) = channel();
+        let (tell, told) = channel();
+        let address = raw(move |mut stream| {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(&[7; BODY]).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            closing.recv().unwrap();
+            // Bytes are unread: whoever writes to it from now on fails.
+            drop(stream);
+            tell.send(()).unwrap();
+        });
+        let mesher = caller(driver, &[("orders", &[address])]);
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            let mut other = Client::connect(mesher.conf().outgoing).await;
+            let (mut there, mut back) = tunnel(&mut client, b"x").await;
+            let first = in_time(back.data()).await.unwrap().unwrap();
+            there.send_data(Bytes::from_static(b"unread"), false).unwrap();
+            // It has come there once mesher has answered what was said behind it.
+            other.ask(get("http://nobody/"), None).await;
+            close.send(()).unwrap();
+            in_time(async {
+                while told.try_recv().is_err() {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await;
+            for _ in 0..5 {
+                let _ = there.send_data(Bytes::from_static(b"more"), false);
+                other.ask(get("http://nobody/"), None).await;
+            }
+            back.flow_control().release_capacity(first.len()).unwrap();
+            let rest = rest(&mut back).await.map(|rest| rest.len());
+            assert_eq!(rest.ok(), Some(BODY - first.len()));
+        });
+    });
+}
+
 // --- the end
 
