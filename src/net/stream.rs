@@ -270,6 +270,13 @@ impl Stream {
         }
     }
 
+    /// Bytes that the kernel keeps since the peer has not taken them. Closing a connection on which the peer still says something
+    /// throws them away.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.tcp.unsent()
+    }
+
     /// Dropping the stream resets the connection and throws away what was not sent.
     pub fn reset_on_close(&self) {
         if let Some(tls) = self.tls.get() {

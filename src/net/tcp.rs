@@ -20,6 +20,7 @@ use super::reactor::Reactor;
 use super::shard;
 use super::slot::Readiness;
 use super::socket::Socket;
+use super::sys;
 use super::timer::Sleep;
 
 /// The kernel takes no more slices in one call (`UIO_MAXIOV`); the rest is for the next call.
@@ -156,6 +157,11 @@ impl Tcp {
         if !self.socket.is_registered() && self.socket.register(EventFlags::empty()).is_ok() {
             self.socket.slot().consumed(true);
         }
+    }
+
+    /// See [`Stream::unsent`](super::Stream::unsent).
+    pub(super) fn unsent(&self) -> usize {
+        sys::unsent(&self.socket).unwrap_or(0)
     }
 
     /// Says "end" to the peer. A connection that is gone already needs no saying.

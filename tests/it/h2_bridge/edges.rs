@@ -148,3 +148,53 @@ fn what_a_service_has_said_comes_through_a_tunnel_though_it_listens_no_more() {
 
 // --- the end
 
+#[test]
+fn a_client_that_reads_slowly_gets_all_that_was_answered_before_a_shutdown() {
+    const STREAMS: u32 = 100;
+    const BODY: usize = 60_000;
+    on_both_drivers(|driver| {
+        let body = "b".repeat(BODY);
+        let origin = Origin::start(move |_| Reply::ok(&body));
+        let conf = caller_conf(driver, &[("orders", &[origin.address()])]).set(
+            "mesher.yaml",
+            "mesher.drain.graceSeconds",
+            "0",
+        );
+        let mut mesher = Start::new(conf).ready();
+        let mut socket = TcpStream::connect(mesher.conf().outgoing).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 256 * 1024).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let wide = 1 << 30;
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, wide)]).bytes());
+        bytes.extend(Frame::window_update(0, wide).bytes());
+        for number in 0..STREAMS {
+            bytes.extend(Frame::request(2 * number + 1, &Block::request_of("orders", "GET")).bytes());
+        }
+        socket.write_all(&bytes).unwrap();
+        wait_until("the answers", PATIENCE, || {
+            origin.requests() == STREAMS as usize && mesher.metric("mesher_requests_in_flight") == 0
+        });
+        mesher.terminate();
+        let (mut came, mut ended) = (0, 0);
+        while let Ok(Some(frame)) = frame::read(&mut socket) {
+            match frame.kind {
+                kind::DATA => {
+                    came += frame.payload.len();
+                    ended += u32::from(frame.has(flag::END_STREAM));
+                    // As a line of some 2 MB a second.
+                    thread::sleep(Duration::from_nanos(500 * frame.payload.len() as u64));
+                    let room = u32::try_from(frame.payload.len()).unwrap();
+                    let _ = socket.write_all(&Frame::window_update(0, room).bytes());
+                }
+                kind::PING if !frame.has(flag::ACK) => {
+                    let _ =
+                        socket.write_all(&Frame::new(kind::PING, 0, frame.payload).with(flag::ACK).bytes());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((came, ended), (BODY * STREAMS as usize, STREAMS));
+        assert_eq!(mesher.wait(PATIENCE).code(), Some(0));
+    });
+}
