@@ -157,6 +157,8 @@ fn poll_settings(
         Poll::Pending if wire.is_broken() => {
             return Poll::Ready(Err((Cause::ConnectFailed, LAWLESS.to_owned())));
         }
+        // The crate is about to hear of it.
+        Poll::Pending if wire.has_ended() => return Poll::Pending,
         Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
         Poll::Pending => {}
     }
@@ -198,6 +200,9 @@ fn poll(
         // Nobody follows its frames any more.
         link.give_up(LAWLESS);
         return Poll::Ready(None);
+    }
+    if wire.has_ended() {
+        link.retire();
     }
     link.set_limit(streams_max(h2, settings));
     link.check_open(cx);

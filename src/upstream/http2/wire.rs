@@ -25,6 +25,8 @@ pub(super) struct Wire {
     frames: RefCell<FrameWatch>,
     /// Part of what the crate wants to be written has left, and the rest has not.
     midway: Cell<bool>,
+    /// Nothing more comes.
+    ended: Cell<bool>,
     stats: Arc<ShardStats>,
 }
 
@@ -41,6 +43,7 @@ impl Wire {
             heard: Cell::new(net::now()),
             frames: RefCell::new(FrameWatch::of_server()),
             midway: Cell::new(false),
+            ended: Cell::new(false),
             stats,
         })
     }
@@ -83,6 +86,11 @@ impl Wire {
     /// Since when a header block has been coming that is not whole.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.frames.borrow().block_since()
+    }
+
+    /// Nothing more comes, which the crate has not heard yet, or only just.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Something else can be said now without tearing a frame of the crate's.
@@ -132,10 +140,16 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(self.with(|stream| stream.poll_read(cx, buf)))?;
+        let read = ready!(self.with(|stream| stream.poll_read(cx, buf)));
         let came = buf.filled().get(before..).unwrap_or_default();
         if came.is_empty() {
-            return Poll::Ready(Ok(()));
+            if self.0.ended.replace(true) {
+                return Poll::Ready(read);
+            }
+            // The crate makes a broken answer of each that nobody has looked at yet, though it may be whole, where its request
+            // is not: those who wait for them were woken, and come before the next turn of this.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         self.0.heard.set(net::now());
         let passed = self.0.follow(came);

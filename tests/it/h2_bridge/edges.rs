@@ -51,6 +51,30 @@ fn bytes_behind_an_answer_without_content_are_not_taken_for_the_next_answer() {
     });
 }
 
+#[test]
+fn a_response_that_breaks_off_without_an_error_is_reset_with_one() {
+    on_both_drivers(|driver| {
+        let service = Service::start(|mut stream| {
+            Box::pin(async move {
+                let mut back = stream.begin(&[], false);
+                back.send_data(Bytes::from_static(b"begun"), false).unwrap();
+                let _ = stream.body.data().await;
+                back.send_reset(Reason::NO_ERROR);
+            })
+        });
+        let mesher = calling(driver, &[("orders", grpc(service.address))]);
+        local(async {
+            let mut client = Client::connect(mesher.conf().outgoing).await;
+            let (response, mut there) = client.send(post("http://orders/"), false).await;
+            let mut back = in_time(response).await.unwrap().into_body();
+            assert_eq!(piece(&mut back).await, "begun");
+            there.send_data(Bytes::from_static(b"now"), false).unwrap();
+            let error = rest(&mut back).await.unwrap_err();
+            assert_eq!(reason(&error), Reason::INTERNAL_ERROR, "some clients take NO_ERROR for the end");
+        });
+    });
+}
+
 // --- repetition
 
 #[test]
