@@ -159,6 +159,13 @@ impl Tcp {
         }
     }
 
+    /// See [`Stream::expect_signs_of_life`](super::Stream::expect_signs_of_life).
+    pub(super) fn expect_signs_of_life(&self, within: Duration) {
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        // One that the kernel does not take is one that is not noticed, as without.
+        let _ = sockopt::set_tcp_user_timeout(&self.socket, within_ms);
+    }
+
     /// See [`Stream::unsent`](super::Stream::unsent).
     pub(super) fn unsent(&self) -> usize {
         sys::unsent(&self.socket).unwrap_or(0)

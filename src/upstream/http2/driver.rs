@@ -40,6 +40,8 @@ pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats:
         Ok(connection) => Wire::new(connection, stats),
         Err(error) => return attempt.failed(Cause::ConnectFailed, &error.to_string()),
     };
+    // Calls on one of HTTP/1 that is not there any more take it along; here they would go on to wait, each for its own time.
+    wire.stream().expect_signs_of_life(settings.ping_timeout);
     let endpoint = attempt.endpoint();
     let told = match establish(&wire, &settings).await {
         Ok(made) => serve(attempt, made, &wire, &settings).await,

@@ -27,6 +27,8 @@ pub(super) struct Wire {
     midway: Cell<bool>,
     /// Nothing more comes.
     ended: Cell<bool>,
+    /// How it has ended, if the crate has not heard it yet.
+    untold: Cell<Option<io::Result<()>>>,
     stats: Arc<ShardStats>,
 }
 
@@ -44,6 +46,7 @@ impl Wire {
             frames: RefCell::new(FrameWatch::of_server()),
             midway: Cell::new(false),
             ended: Cell::new(false),
+            untold: Cell::new(None),
             stats,
         })
     }
@@ -144,8 +147,9 @@ impl AsyncRead for Io {
         let came = buf.filled().get(before..).unwrap_or_default();
         if came.is_empty() {
             if self.0.ended.replace(true) {
-                return Poll::Ready(read);
+                return Poll::Ready(self.0.untold.take().unwrap_or(read));
             }
+            self.0.untold.set(Some(read));
             // The crate makes a broken answer of each that nobody has looked at yet, though it may be whole, where its request
             // is not: those who wait for them were woken, and come before the next turn of this.
             cx.waker().wake_by_ref();
