@@ -144,6 +144,8 @@ async fn splice(
                     up.shutdown_write();
                 }
                 Poll::Ready(Err(Broken::Source(_))) => return Poll::Ready(Ended::ClientGone),
+                // RFC 9110 section 9.3.6: what it has said before its end is delivered.
+                Poll::Ready(Err(Broken::Sink)) if writer.is_left() => there_ended = true,
                 Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Ended::UpstreamGone),
                 Poll::Pending => {}
             }
@@ -169,7 +171,11 @@ async fn splice(
     }));
     match pumping.as_mut().await {
         Ended::InOrder => End::Delivered { passed: OPENED, whole: true },
-        Ended::ClientGone => End::ClientGone { passed: OPENED },
+        Ended::ClientGone => {
+            // RFC 9113 section 8.5: what was sent so far is not to be taken for the whole.
+            up.reset_on_close();
+            End::ClientGone { passed: OPENED }
+        }
         Ended::UpstreamGone => {
             End::Cut { passed: OPENED, failure: Failure::UpstreamReset, code: Code::CONNECT_ERROR }
         }

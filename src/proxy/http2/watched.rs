@@ -33,6 +33,8 @@ struct State {
     is_dry: bool,
     /// Of the streams begun, how many have been accepted or never will be.
     settled: u32,
+    /// The client takes nothing more of what waits for it, since then.
+    stuck_since: Option<Instant>,
 }
 
 /// The connection.
@@ -82,6 +84,22 @@ impl Watch {
         }
     }
 
+    /// Since when the client takes nothing more of what waits for it. Nothing if nothing waits.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.0.borrow().stuck_since
+    }
+
+    /// Notes whether what was to be written has left.
+    fn written<T>(&self, written: Poll<T>) -> Poll<T> {
+        let stuck = &mut self.0.borrow_mut().stuck_since;
+        if written.is_pending() {
+            stuck.get_or_insert_with(net::now);
+        } else {
+            *stuck = None;
+        }
+        written
+    }
+
     /// How many of these bytes, the next to come, may be read.
     fn follow(&self, bytes: &[u8]) -> usize {
         let mut state = self.state.borrow_mut();
@@ -122,7 +140,8 @@ impl AsyncRead for Watched<'_> {
 
 impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let watch = self.watch;
+        watch.written(Pin::new(&mut self.stream).poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,7 +157,8 @@ impl AsyncWrite for Watched<'_> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let watch = self.watch;
+        watch.written(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

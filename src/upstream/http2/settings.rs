@@ -53,7 +53,7 @@ pub struct Settings {
     /// After how much silence of its peer a connection with calls under way is pinged. Servers built on gRPC libraries end
     /// connections that are pinged more often than every five minutes ("too_many_pings").
     pub ping_interval: Duration,
-    /// How long the answer to a PING may take.
+    /// How long the answer to a PING may take, and the peer's machine to acknowledge anything at all that it is sent.
     pub ping_timeout: Duration,
     /// How long a header block that has begun may take to be whole. Nothing else comes on the connection before that, so each
     /// call on it waits; a head takes a round trip or two even where frames are lost.

@@ -189,3 +189,28 @@ fn what_is_gone_of_a_body_is_not_made_up() {
     assert!(matches!(client.answer(1), Answer::Response(503, _)));
     assert_eq!(rogue.connections(), 1);
 }
+
+#[test]
+fn an_answer_that_is_whole_comes_through_though_its_service_goes_before_it_has_the_whole_request() {
+    let rogue = Rogue::start(|visitor, _| {
+        greet(&visitor);
+        let Some(stream) = visitor.request(0) else { return };
+        let head = Frame::head(stream, &Block::default().field(":status", "200")).bytes();
+        let bodies = [
+            Frame::data(stream, "no, ").bytes(),
+            Frame::data(stream, "thanks").with(flag::END_STREAM).bytes(),
+        ];
+        visitor.send([head, bodies.concat()].concat());
+    });
+    let mesher = calling(&rogue);
+    let mut client = Client::connect(mesher.conf().outgoing);
+    client.send(Frame::head(1, &Block::request("POST", "/")).bytes());
+    client.send(Frame::data(1, "half").bytes());
+    assert_eq!(client.answer(1), Answer::Response(200, b"no, thanks".to_vec()));
+    let mut client = mesher.connect();
+    client.send(format!(
+        "POST http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 9\r\n\r\nhalf"
+    ));
+    let answer = client.read_response();
+    assert_eq!((answer.status, answer.text()), (200, "no, thanks"));
+}
