@@ -270,6 +270,19 @@ impl Stream {
         }
     }
 
+    /// From now on the connection fails once the peer has taken nothing of what was sent for so long: its machine is gone, or nobody
+    /// there reads. By itself the kernel tries for a quarter of an hour. Zero leaves it at that.
+    pub fn expect_signs_of_life(&self, within: Duration) {
+        self.tcp.expect_signs_of_life(within);
+    }
+
+    /// Bytes that the kernel keeps since the peer has not taken them. Closing a connection on which the peer still says something
+    /// throws them away.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.tcp.unsent()
+    }
+
     /// Dropping the stream resets the connection and throws away what was not sent.
     pub fn reset_on_close(&self) {
         if let Some(tls) = self.tls.get() {

@@ -1,12 +1,14 @@
-//! The calls that have no safe form: the probe of io_uring, handing the epoll set to glommio, and giving freed memory back. The only
-//! `unsafe` of this crate.
+//! The calls that have no safe form: the probe of io_uring, handing the epoll set to glommio, asking how much a socket still holds, and
+//! giving freed memory back. The only `unsafe` of this crate.
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::ffi::c_int;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::io_uring::{IoringEnterFlags, IoringRegisterOp, io_uring_params};
+use rustix::ioctl::{Getter, Opcode};
 
 /// Operations asked about in one probe: the most the kernel takes.
 const PROBE_OPS: usize = 256;
@@ -16,6 +18,19 @@ const PROBE_OPS: usize = 256;
 const OP_BYTES: usize = 8;
 /// `IO_URING_OP_SUPPORTED`.
 const SUPPORTED: u16 = 1;
+
+/// `SIOCOUTQ`, as most architectures number it.
+#[cfg(not(any(
+    target_arch = "mips",
+    target_arch = "mips64",
+    target_arch = "powerpc64",
+    target_arch = "sparc64"
+)))]
+const SEND_QUEUE: Opcode = 0x5411;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+const SEND_QUEUE: Opcode = 0x7472;
+#[cfg(any(target_arch = "powerpc64", target_arch = "sparc64"))]
+const SEND_QUEUE: Opcode = 0x4004_7473;
 
 /// `struct io_uring_probe` with room for its operations behind it. Only bytes, so any content is valid.
 #[repr(C)]
@@ -57,6 +72,14 @@ pub(super) fn enter(ring: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Bytes written to a TCP socket that its peer's kernel has not acknowledged; an end that was said counts as one.
+pub(super) fn unsent(socket: &impl AsFd) -> Result<usize, Errno> {
+    // SAFETY: SIOCOUTQ writes one `int` to where it is told, which is what this getter has room for, and reads nothing. What is no
+    // socket, and has another meaning for the number, takes an `int` too (TIOCOUTQ) or refuses it.
+    let bytes = unsafe { rustix::ioctl::ioctl(socket, Getter::<SEND_QUEUE, c_int>::new()) }?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// glommio's interest in the readability of `fd`: its constructor arms a poll on the ring, and a read is ready, with an error for what is
 /// no socket, once that poll completes. Must be called on a glommio executor.
 pub(super) fn glommio_poll(fd: OwnedFd) -> glommio::net::TcpStream {
@@ -81,6 +104,8 @@ pub fn release_free_memory() {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::{Read, Write};
+
     use super::*;
 
     #[test]
@@ -107,6 +132,27 @@ mod tests {
         let kept: Vec<_> = pieces.into_iter().enumerate().filter(|(i, _)| i % 7 == 0).collect();
         release_free_memory();
         assert!(kept.iter().all(|(i, piece)| piece.iter().all(|byte| *byte == *i as u8)));
+    }
+
+    #[test]
+    fn what_a_peer_has_not_taken_is_counted() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut writer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        assert_eq!(unsent(&writer), Ok(0));
+        writer.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(n) = writer.write(&[0; 64 * 1024]) {
+            written += n;
+        }
+        let waiting = unsent(&writer).unwrap();
+        assert!((1..=written).contains(&waiting), "{waiting} of {written}");
+        reader.read_exact(&mut vec![0; written]).unwrap();
+        // All was read, and the last of it is acknowledged with it or behind it.
+        while unsent(&writer) != Ok(0) {
+            std::thread::yield_now();
+        }
+        assert!(unsent(&std::fs::File::open("/proc/self/status").unwrap()).is_err());
     }
 
     #[test]

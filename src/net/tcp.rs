@@ -20,6 +20,7 @@ use super::reactor::Reactor;
 use super::shard;
 use super::slot::Readiness;
 use super::socket::Socket;
+use super::sys;
 use super::timer::Sleep;
 
 /// The kernel takes no more slices in one call (`UIO_MAXIOV`); the rest is for the next call.
@@ -156,6 +157,18 @@ impl Tcp {
         if !self.socket.is_registered() && self.socket.register(EventFlags::empty()).is_ok() {
             self.socket.slot().consumed(true);
         }
+    }
+
+    /// See [`Stream::expect_signs_of_life`](super::Stream::expect_signs_of_life).
+    pub(super) fn expect_signs_of_life(&self, within: Duration) {
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        // One that the kernel does not take is one that is not noticed, as without.
+        let _ = sockopt::set_tcp_user_timeout(&self.socket, within_ms);
+    }
+
+    /// See [`Stream::unsent`](super::Stream::unsent).
+    pub(super) fn unsent(&self) -> usize {
+        sys::unsent(&self.socket).unwrap_or(0)
     }
 
     /// Says "end" to the peer. A connection that is gone already needs no saying.

@@ -282,7 +282,8 @@ fn concluded<B: Source, C: Client, W: Sink, U: Upstream>(
             })
         }
         Err(Failed::Upstream(lost)) => {
-            let raced = raced && lost.failure == Failure::UpstreamClosed;
+            // Who resets a stream has seen the request, and its connection goes on.
+            let raced = raced && lost.failure == Failure::UpstreamClosed && lost.reset.is_none();
             Err(Setback::Upstream { lost, raced })
         }
     }

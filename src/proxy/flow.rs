@@ -32,6 +32,8 @@ pub(super) enum Piece {
 pub(super) struct Code(pub(super) u32);
 
 impl Code {
+    /// Nothing is wrong.
+    pub(super) const NO_ERROR: Code = Code(0x0);
     /// The exchange is not wanted any more.
     pub(super) const CANCEL: Code = Code(0x8);
     /// The other side broke the rules.

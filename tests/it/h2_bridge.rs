@@ -1,6 +1,7 @@
 //! HTTP/2 on either side: heads, bodies, trailers, interim answers, cancellation, repetition, tunnels and shutdown.
 
 mod connections;
+mod edges;
 mod peers;
 mod ports;
 mod streams;

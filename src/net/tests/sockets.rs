@@ -368,3 +368,25 @@ fn a_pump_that_never_waits_lets_others_run() {
         });
     });
 }
+
+#[test]
+fn a_peer_that_takes_nothing_any_more_is_given_up_in_time() {
+    on_both(|driver| {
+        let (error, elapsed) = on_shard(driver, async || {
+            let listener = bind(loopback(), false).unwrap();
+            // In the queue of the kernel, where nobody reads.
+            let stream = Stream::connect(listener.local_addr().unwrap(), LOST).await.unwrap();
+            stream.expect_signs_of_life(Duration::from_millis(300));
+            let begun = Instant::now();
+            let error = loop {
+                if let Err(error) = write_all(&stream, &[0; 64 * 1024]).await {
+                    break error.kind();
+                }
+            };
+            drop(listener);
+            (error, begun.elapsed())
+        });
+        assert_eq!(error, ErrorKind::TimedOut);
+        assert!((Duration::from_millis(300)..LOST).contains(&elapsed), "{elapsed:?}");
+    });
+}

@@ -5,59 +5,54 @@
 //! and its own bound. And what comes while nothing can go on is kept as bytes, not as frames: some streams send frames of a few
 //! bytes each, and the library keeps hundreds for each of them, or ends the connection.
 
-use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::ahead::Ahead;
+use super::session::Session;
+use crate::codec::MESSAGE_BYTES_MIN;
 use crate::proxy::flow::{Closed, Lost, Piece, Sink, Source};
 
-/// The other end of a stream: says what its errors mean.
+/// The other end of a stream.
 pub(super) trait Peer {
+    /// What an error of the stream means.
     fn lost(&self, error: &h2::Error) -> Lost;
+
+    /// A frame of next to nothing came from it, and goes on: it is work, and no waste.
+    fn note_used(&self);
 }
 
 /// The client.
-#[derive(Debug)]
-pub(super) struct Downstream;
+pub(super) struct Downstream<'s>(pub(super) &'s Session);
 
-impl Peer for Downstream {
+impl Peer for Downstream<'_> {
     fn lost(&self, error: &h2::Error) -> Lost {
         Lost::client(error.to_string())
     }
-}
 
-/// Lengths of pieces that are gathered. Those of a message of gRPC, however short, and up to where the library counts a frame
-/// as small. Shorter ones are a waste that it may put an end to.
-const GATHERED: Range<usize> = 5..256;
+    fn note_used(&self) {
+        self.0.watch.note_used();
+    }
+}
 
 /// What comes on a stream.
 pub(super) struct Inflow<P> {
     stream: RecvStream,
     peer: P,
-    /// The last piece, if there was one, was of those that are gathered: the next may be, too.
-    is_fine: bool,
-    /// Came while nothing could go on. It has no bound of its own: the peer gets no credit for it.
-    gathered: BytesMut,
-    /// Came behind that.
-    behind: Option<Result<Piece, Lost>>,
-}
-
-impl<P> Inflow<P> {
-    pub(super) fn new(stream: RecvStream, peer: P) -> Self {
-        Self { stream, peer, is_fine: true, gathered: BytesMut::new(), behind: None }
-    }
+    ahead: Option<Box<Ahead>>,
 }
 
 impl<P: Peer> Inflow<P> {
+    pub(super) fn new(stream: RecvStream, peer: P) -> Self {
+        Self { stream, peer, ahead: None }
+    }
+
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
         match ready!(self.stream.poll_data(cx)) {
-            Some(Ok(data)) => {
-                self.is_fine = GATHERED.contains(&data.len());
-                return Poll::Ready(Ok(Piece::Data(data)));
-            }
+            Some(Ok(data)) => return Poll::Ready(Ok(Piece::Data(data))),
             Some(Err(error)) => return Poll::Ready(Err(self.peer.lost(&error))),
             None => {}
         }
@@ -71,17 +66,19 @@ impl<P: Peer> Inflow<P> {
 
 impl<P: Peer> Source for Inflow<P> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
-        if !self.gathered.is_empty() {
-            return Poll::Ready(Ok(Piece::Data(self.gathered.split().freeze())));
+        if let Some(piece) = self.ahead.as_mut().and_then(|ahead| ahead.pop()) {
+            return Poll::Ready(piece);
         }
-        match self.behind.take() {
-            Some(piece) => Poll::Ready(piece),
-            None => self.poll_stream(cx),
+        self.ahead = None;
+        let piece = ready!(self.poll_stream(cx));
+        if matches!(&piece, Ok(Piece::Data(data)) if data.len() < MESSAGE_BYTES_MIN) {
+            self.peer.note_used();
         }
+        Poll::Ready(piece)
     }
 
     fn is_ended(&self) -> bool {
-        self.gathered.is_empty() && self.behind.is_none() && self.stream.is_end_stream()
+        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty()) && self.stream.is_end_stream()
     }
 
     fn passed(&mut self, bytes: usize) {
@@ -90,12 +87,9 @@ impl<P: Peer> Source for Inflow<P> {
     }
 
     fn gather(&mut self, cx: &mut Context<'_>) {
-        while self.is_fine && self.behind.is_none() && !self.stream.is_end_stream() {
+        while self.ahead.as_ref().is_none_or(|ahead| ahead.last.is_none()) && !self.stream.is_end_stream() {
             let Poll::Ready(piece) = self.poll_stream(cx) else { return };
-            match piece {
-                Ok(Piece::Data(data)) if self.is_fine => self.gathered.extend_from_slice(&data),
-                piece => self.behind = Some(piece),
-            }
+            self.ahead.get_or_insert_default().push(piece);
         }
     }
 }

@@ -58,6 +58,10 @@ impl Peer for &Lease {
     fn lost(&self, error: &h2::Error) -> Lost {
         self.explain(error).into()
     }
+
+    fn note_used(&self) {
+        self.note_received();
+    }
 }
 
 impl From<CallError> for Lost {

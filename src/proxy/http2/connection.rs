@@ -113,7 +113,7 @@ impl Connection<'_> {
                     }
                     return Poll::Ready(error.is_io());
                 }
-                Poll::Ready(None) => return Poll::Ready(!self.cut),
+                Poll::Ready(None) => return Poll::Ready(!self.cut && !self.leaving),
                 Poll::Pending => self.session.watch.note_none(),
             }
             if let Some((reason, why)) = self.fault(cx)
@@ -125,8 +125,7 @@ impl Connection<'_> {
                 return Poll::Pending;
             }
             if self.is_over(net::now()) {
-                // Who has not acknowledged its GOAWAY in time may be about to.
-                return Poll::Ready(self.cut);
+                return Poll::Ready(true);
             }
         }
     }
@@ -203,12 +202,23 @@ impl Connection<'_> {
         }
         if self.leaving {
             self.deadline.arm(now + GOODBYE);
-            return self.session.idle_since().is_some();
+            if self.session.idle_since().is_some() && !self.is_read(now) {
+                // It has not acknowledged its GOAWAY, and may have asked more meanwhile: it is told what was not looked at.
+                self.cut(Reason::NO_ERROR, "");
+            }
+            return false;
         }
         if self.hurried || self.rearm(now) {
             self.leave();
         }
         false
+    }
+
+    /// The client is still taking what was answered: streams end when the last of it is put.
+    fn is_read(&self, now: Instant) -> bool {
+        let timeout = self.session.ctx.terms.borrow().settings().stream_idle_timeout;
+        let is_patient = |since| timeout.is_zero() || now.saturating_duration_since(since) < timeout;
+        self.session.watch.stuck_since().is_some_and(is_patient)
     }
 
     /// Looks again when no stream has been there for too long; true if that is now.

@@ -55,8 +55,9 @@ impl Responder {
         }
     }
 
-    /// The client must not take what it has for the whole response.
+    /// The client must not take what it has for the whole response, as some do where a reset names no error (RFC 9113 section 8.1).
     pub(super) fn cut(&mut self, code: Code) {
+        let code = if code == Code::NO_ERROR { Code::INTERNAL_ERROR } else { code };
         self.respond.send_reset(code.0.into());
     }
 }

@@ -33,6 +33,8 @@ struct State {
     is_dry: bool,
     /// Of the streams begun, how many have been accepted or never will be.
     settled: u32,
+    /// The client takes nothing more of what waits for it, since then.
+    stuck_since: Option<Instant>,
 }
 
 /// The connection.
@@ -62,6 +64,11 @@ impl Watch {
         self.state.borrow_mut().frames.note_sent(bytes);
     }
 
+    /// A frame of next to nothing that the client has sent was of use.
+    pub(super) fn note_used(&self) {
+        self.state.borrow_mut().frames.note_used();
+    }
+
     /// A stream was accepted. True if no other has come that might be.
     pub(super) fn was_last(&self) -> bool {
         let mut state = self.state.borrow_mut();
@@ -75,6 +82,22 @@ impl Watch {
         if state.is_dry {
             state.settled = state.frames.heads();
         }
+    }
+
+    /// Since when the client takes nothing more of what waits for it. Nothing if nothing waits.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.state.borrow().stuck_since
+    }
+
+    /// Notes whether what was to be written has left.
+    fn written<T>(&self, written: Poll<T>) -> Poll<T> {
+        let stuck = &mut self.state.borrow_mut().stuck_since;
+        if written.is_pending() {
+            stuck.get_or_insert_with(net::now);
+        } else {
+            *stuck = None;
+        }
+        written
     }
 
     /// How many of these bytes, the next to come, may be read.
@@ -117,7 +140,8 @@ impl AsyncRead for Watched<'_> {
 
 impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let watch = self.watch;
+        watch.written(Pin::new(&mut self.stream).poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +157,8 @@ impl AsyncWrite for Watched<'_> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let watch = self.watch;
+        watch.written(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -82,7 +82,11 @@ impl Client for TextClient<'_> {
         let framing = self.framing(&head, end);
         self.begun = true;
         self.delivery.keep_alive &= framing != Framing::UntilClose && self.down.ctx.drain.keeps_connections();
-        self.writer.set_form(if framing == Framing::Chunked { Form::Chunked } else { Form::Plain });
+        self.writer.set_form(match framing {
+            Framing::Chunked => Form::Chunked,
+            Framing::None => Form::Absent,
+            Framing::Length(_) | Framing::UntilClose => Form::Plain,
+        });
         let out = self.writer.out();
         start(out, &head);
         // A message without a body keeps the length it tells (HEAD, 304), but for 204 (RFC 9110 section 8.6).

@@ -17,6 +17,8 @@ pub(in crate::proxy) enum Form {
     Chunked,
     /// As it is: by its length, or until the connection ends. Trailers cannot be said.
     Plain,
+    /// There is none, whatever comes: its bytes would be taken for the next message.
+    Absent,
 }
 
 /// A message being written. Holds one piece of body at a time.
@@ -32,12 +34,14 @@ pub(in crate::proxy) struct TextWriter<'a> {
     /// Of all four together.
     sent: usize,
     form: Form,
+    /// Why it takes no more.
+    error: Option<io::ErrorKind>,
 }
 
 impl<'a> TextWriter<'a> {
     /// Goes on with what is in `out`.
     pub(in crate::proxy) fn new(to: &'a Stream, out: Vec<u8>, form: Form) -> Self {
-        Self { to, out, piece: Bytes::new(), tail: b"", end: Vec::new(), sent: 0, form }
+        Self { to, out, piece: Bytes::new(), tail: b"", end: Vec::new(), sent: 0, form, error: None }
     }
 
     /// The buffer, for a head.
@@ -53,6 +57,12 @@ impl<'a> TextWriter<'a> {
     /// The buffer, to be used again.
     pub(in crate::proxy) fn into_buffer(self) -> Vec<u8> {
         self.out
+    }
+
+    /// The peer takes no more, though it had said its own end before, which is there to be read.
+    pub(in crate::proxy) fn is_left(&self) -> bool {
+        // What the kernel makes of a reset that comes behind the peer's end.
+        self.error == Some(io::ErrorKind::BrokenPipe)
     }
 
     /// Part of what is to be said has left, and the rest has not.
@@ -96,7 +106,7 @@ impl Sink for TextWriter<'_> {
 
     fn put(&mut self, data: Bytes, end: bool) -> Result<(), Closed> {
         // An end needs no room.
-        if data.is_empty() {
+        if data.is_empty() || self.form == Form::Absent {
             if end && self.form == Form::Chunked {
                 write::last_chunk(self.behind());
             }
@@ -133,7 +143,10 @@ impl Sink for TextWriter<'_> {
         while self.sent < self.length() {
             match ready!(self.write(cx)) {
                 Ok(n) => self.sent += n,
-                Err(_) => return Poll::Ready(Err(Closed)),
+                Err(error) => {
+                    self.error = Some(error.kind());
+                    return Poll::Ready(Err(Closed));
+                }
             }
         }
         self.out.clear();

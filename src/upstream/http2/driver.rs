@@ -40,6 +40,8 @@ pub(super) async fn run(attempt: Attempt, dial: Dial, settings: Settings, stats:
         Ok(connection) => Wire::new(connection, stats),
         Err(error) => return attempt.failed(Cause::ConnectFailed, &error.to_string()),
     };
+    // Calls on one of HTTP/1 that is not there any more take it along; here they would go on to wait, each for its own time.
+    wire.stream().expect_signs_of_life(settings.ping_timeout);
     let endpoint = attempt.endpoint();
     let told = match establish(&wire, &settings).await {
         Ok(made) => serve(attempt, made, &wire, &settings).await,
@@ -157,6 +159,8 @@ fn poll_settings(
         Poll::Pending if wire.is_broken() => {
             return Poll::Ready(Err((Cause::ConnectFailed, LAWLESS.to_owned())));
         }
+        // The crate is about to hear of it.
+        Poll::Pending if wire.has_ended() => return Poll::Pending,
         Poll::Pending if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN => return Poll::Pending,
         Poll::Pending => {}
     }
@@ -198,6 +202,9 @@ fn poll(
         // Nobody follows its frames any more.
         link.give_up(LAWLESS);
         return Poll::Ready(None);
+    }
+    if wire.has_ended() {
+        link.retire();
     }
     link.set_limit(streams_max(h2, settings));
     link.check_open(cx);

@@ -25,10 +25,11 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(2);
 /// read, from making us queue an answer for each.
 const ERROR_RESETS_MAX: usize = 10_000;
 
-/// What small DATA frames that wait may waste in bookkeeping, at most 256 bytes each: 16 384 frames. The library ends the
-/// connection beyond that, with all its calls. A service that streams small messages does not meet it: they are gathered
-/// while their reader takes none, and a connection is read in turns.
-const DATA_FRAME_BUDGET: usize = 4 << 20;
+/// What small DATA frames that wait may waste in the library's bookkeeping: no bound, since it never gives back what comes
+/// for calls that were given up, and ends honest connections for it, with all their calls. None wait there: a connection is
+/// read in turns, and whoever reads an answer takes what has come, whether it can go on or not. Frames of next to nothing
+/// cost tokens.
+const DATA_FRAME_BUDGET: usize = usize::MAX;
 
 /// Bounds of a shard's upstream HTTP/2 connections. A time of zero means "never".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub struct Settings {
     /// After how much silence of its peer a connection with calls under way is pinged. Servers built on gRPC libraries end
     /// connections that are pinged more often than every five minutes ("too_many_pings").
     pub ping_interval: Duration,
-    /// How long the answer to a PING may take.
+    /// How long the answer to a PING may take, and the peer's machine to acknowledge anything at all that it is sent.
     pub ping_timeout: Duration,
     /// How long a header block that has begun may take to be whole. Nothing else comes on the connection before that, so each
     /// call on it waits; a head takes a round trip or two even where frames are lost.

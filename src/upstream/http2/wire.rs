@@ -26,6 +26,10 @@ pub(super) struct Wire {
     turn: Turn,
     /// Part of what the crate wants to be written has left, and the rest has not.
     midway: Cell<bool>,
+    /// Nothing more comes.
+    ended: Cell<bool>,
+    /// How it has ended, if the crate has not heard it yet.
+    untold: Cell<Option<io::Result<()>>>,
     stats: Arc<ShardStats>,
 }
 
@@ -43,6 +47,8 @@ impl Wire {
             frames: RefCell::new(FrameWatch::of_server()),
             turn: Turn::default(),
             midway: Cell::new(false),
+            ended: Cell::new(false),
+            untold: Cell::new(None),
             stats,
         })
     }
@@ -72,6 +78,11 @@ impl Wire {
         self.frames.borrow_mut().note_sent(bytes);
     }
 
+    /// A frame of next to nothing that came was of use.
+    pub(super) fn note_received(&self) {
+        self.frames.borrow_mut().note_used();
+    }
+
     /// The peer has sent more frames that ask for no work than it has a use for. It is not read any more.
     pub(super) fn is_flooded(&self) -> bool {
         self.frames.borrow().fault() == Some(FrameFault::Flood)
@@ -85,6 +96,11 @@ impl Wire {
     /// Since when a header block has been coming that is not whole.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.frames.borrow().block_since()
+    }
+
+    /// Nothing more comes, which the crate has not heard yet, or only just.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Something else can be said now without tearing a frame of the crate's.
@@ -135,10 +151,17 @@ impl AsyncRead for Io {
         }
         ready!(self.0.turn.poll_go_on(cx));
         let before = buf.filled().len();
-        ready!(self.with(|stream| stream.poll_read(cx, buf)))?;
+        let read = ready!(self.with(|stream| stream.poll_read(cx, buf)));
         let came = buf.filled().get(before..).unwrap_or_default();
         if came.is_empty() {
-            return Poll::Ready(Ok(()));
+            if self.0.ended.replace(true) {
+                return Poll::Ready(self.0.untold.take().unwrap_or(read));
+            }
+            self.0.untold.set(Some(read));
+            // The crate makes a broken answer of each that nobody has looked at yet, though it may be whole, where its request
+            // is not: those who wait for them were woken, and come before the next turn of this.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         self.0.heard.set(net::now());
         self.0.turn.note_read(came.len());

@@ -1,6 +1,8 @@
 //! Services that say goodbye at the wrong moment: what they certainly have not looked at is asked once more, whatever it
 //! is, though there is no other instance; and nothing else is.
 
+use std::sync::mpsc::channel;
+
 use super::super::support::client::Response;
 use super::super::support::conf::Conf;
 use super::super::support::process::{Mesher, Start};
@@ -164,14 +166,17 @@ fn one_who_always_says_goodbye_is_asked_once_and_once_more_for_each_connection_t
 
 #[test]
 fn what_is_gone_of_a_body_is_not_made_up() {
-    let rogue = Rogue::start(|visitor, number| {
+    let (tell, told) = channel();
+    let rogue = Rogue::start(move |visitor, number| {
         if number > 0 {
             return serve(&visitor);
         }
         greet(&visitor);
         visitor.request(0);
-        // Both pieces of the body have come.
-        wait_until("the body", PATIENCE, || visitor.said().data_bytes == 8);
+        for bytes in [4, 8] {
+            wait_until("a piece of the body", PATIENCE, || visitor.said().data_bytes == bytes);
+            let _ = tell.send(());
+        }
         say_goodbye(&visitor);
     });
     let mesher = calling(&rogue);
@@ -179,7 +184,33 @@ fn what_is_gone_of_a_body_is_not_made_up() {
     client.send(Frame::head(1, &Block::request("POST", "/")).bytes());
     for piece in ["half", "half"] {
         client.send(Frame::data(1, piece).bytes());
+        told.recv_timeout(PATIENCE).expect("it arrives alone");
     }
     assert!(matches!(client.answer(1), Answer::Response(503, _)));
     assert_eq!(rogue.connections(), 1);
+}
+
+#[test]
+fn an_answer_that_is_whole_comes_through_though_its_service_goes_before_it_has_the_whole_request() {
+    let rogue = Rogue::start(|visitor, _| {
+        greet(&visitor);
+        let Some(stream) = visitor.request(0) else { return };
+        let head = Frame::head(stream, &Block::default().field(":status", "200")).bytes();
+        let bodies = [
+            Frame::data(stream, "no, ").bytes(),
+            Frame::data(stream, "thanks").with(flag::END_STREAM).bytes(),
+        ];
+        visitor.send([head, bodies.concat()].concat());
+    });
+    let mesher = calling(&rogue);
+    let mut client = Client::connect(mesher.conf().outgoing);
+    client.send(Frame::head(1, &Block::request("POST", "/")).bytes());
+    client.send(Frame::data(1, "half").bytes());
+    assert_eq!(client.answer(1), Answer::Response(200, b"no, thanks".to_vec()));
+    let mut client = mesher.connect();
+    client.send(format!(
+        "POST http://{AUTHORITY}/ HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 9\r\n\r\nhalf"
+    ));
+    let answer = client.read_response();
+    assert_eq!((answer.status, answer.text()), (200, "no, thanks"));
 }

@@ -4,7 +4,7 @@
 use super::super::support::wait::{PATIENCE, wait_until};
 use super::attacker::{Attacker, Flood};
 use super::client::{Answer, Client};
-use super::frame::{Frame, flag, setting};
+use super::frame::{Frame, error, flag, setting};
 use super::hpack::Block;
 use super::rogue::Rogue;
 use super::siege::{ROGUE, Siege};
@@ -91,6 +91,38 @@ fn those_that_a_client_does_not_take_yet_are_kept_as_bytes_and_disturb_no_other_
     assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes of memory");
     widen(&client);
     wait_until("all messages", PATIENCE, || client.said().data_bytes == BYTES);
+    assert_nobody_was_cut(&siege);
+}
+
+#[test]
+fn those_of_calls_that_were_given_up_are_no_harm_to_others() {
+    const GIVEN_UP: usize = 3;
+    let service = Rogue::start(|connection, number| {
+        if number > 0 {
+            return;
+        }
+        connection.send(Frame::settings(&[]).bytes());
+        let asked: Vec<u32> = (0..GIVEN_UP).filter_map(|number| connection.request(number)).collect();
+        let head = Block::default().field(":status", "200");
+        connection.flood(asked.iter().map(|stream| Frame::head(*stream, &head).bytes()));
+        wait_until("all calls to be given up", PATIENCE, || {
+            connection.said().resets.get(&error::CANCEL) == Some(&GIVEN_UP)
+        });
+        // As if they had been on their way.
+        connection.flood(messages(&asked));
+        if let Some(last) = connection.request(GIVEN_UP) {
+            connection.send(Frame::answer(last).bytes());
+        }
+        connection.wait_for_end();
+    });
+    let siege = Siege::calling(service.address(), "grpc");
+    let client = Attacker::connect(siege.address());
+    let streams = || (0..).map(|number| 2 * number + 1).take(GIVEN_UP);
+    client.flood(streams().map(|stream| Frame::request(stream, &Block::request_of(ROGUE, "GET")).bytes()));
+    wait_until("all heads", PATIENCE, || client.said().statuses.get(&200) == Some(&GIVEN_UP));
+    client.flood(streams().map(|stream| Frame::reset(stream, error::CANCEL).bytes()));
+    let answer = Client::connect(siege.address()).ask(&Block::request_of(ROGUE, "GET"));
+    assert_eq!(answer, Answer::Response(200, vec![]));
     assert_nobody_was_cut(&siege);
 }
 
