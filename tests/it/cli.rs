@@ -274,8 +274,9 @@ fn what_upstream_knows_and_mesher_does_not_serve_is_one_warning_and_the_rest_run
         .set("mesher.yaml", "pprof.enable", true);
     let mesher = Start::new(conf).ready();
     assert_eq!(mesher.connect().get("orders", "http://orders/").text(), "ok");
-    let output = mesher.output();
     for name in ["`bizkeeper-consumer`", "`servicecomb.protocols.dubbo.listenAddress`", "`pprof.enable`"] {
+        mesher.wait_for_output(name);
+        let output = mesher.output();
         let named: Vec<_> = output.lines().filter(|line| line.contains(name)).collect();
         assert!(named.len() == 1 && named[0].contains(" WARN "), "{name}: {named:#?}");
     }
@@ -305,6 +306,7 @@ fn where_io_uring_is_refused_epoll_carries_the_traffic_and_one_warning_names_the
         Start::new(Conf::sidecar(CALLER).services(&[("orders", &[origin.address()])])).ready()
     });
     assert_eq!(mesher.connect().get("orders", "http://orders/").text(), "ok");
+    mesher.wait_for_output("io_uring");
     let output = mesher.output();
     let warnings: Vec<_> = output.lines().filter(|line| line.contains("io_uring")).collect();
     assert!(

@@ -65,7 +65,7 @@ fn the_demo_does_what_it_says() {
         "curl 'http://127.0.0.1:30102/ready?verbose'",
         "curl http://127.0.0.1:30102/metrics",
     ] {
-        assert!(demo.output().contains(line), "{line}");
+        demo.wait_for_output(line);
     }
     wait_until("the mesh", PATIENCE, || Client::connect(at(TRAFFIC)).ask(GET).status == 200);
     let answers: Vec<String> = (0..8).map(|_| ask()).collect();

@@ -70,6 +70,7 @@ fn without_configured_ports_the_named_one_is_followed_and_one_warning_says_so() 
         assert_eq!(ask(&mesher, &named(&two)).text(), "two");
         is_refused(&ask(&mesher, ""), 404, "NR", "--service-ports=rest:PORT");
         is_refused(&ask(&mesher, "X-Forwarded-Port: 0\r\n"), 404, "NR", "0");
+        mesher.wait_for_output(OPEN_PORTS);
         let output = mesher.output();
         let warnings: Vec<_> = output.lines().filter(|line| line.contains(OPEN_PORTS)).collect();
         assert!(warnings.len() == 1 && warnings[0].contains("WARN"), "{warnings:?}");
@@ -172,6 +173,6 @@ fn the_first_of_flag_service_ports_and_specific_addr_names_the_port() {
         assert_eq!(ask(&start([false, true, true]), "").text(), "variable");
         let mesher = start([false, false, true]);
         assert_eq!(ask(&mesher, "").text(), "old", "its host is ignored");
-        assert!(mesher.output().contains("`SPECIFIC_ADDR` is deprecated"));
+        mesher.wait_for_output("`SPECIFIC_ADDR` is deprecated");
     });
 }

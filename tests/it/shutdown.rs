@@ -149,7 +149,7 @@ fn what_is_not_finished_in_time_is_cut_and_the_exit_code_says_so() {
         mesher.terminate();
         assert_eq!(code(mesher.wait(PATIENCE)), 5);
         assert!(busy.is_ended(), "no answer is made up");
-        assert!(mesher.output().contains("cutting the connections that are still open"));
+        mesher.wait_for_output("cutting the connections that are still open");
         gate.open();
     });
 }

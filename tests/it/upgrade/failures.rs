@@ -95,6 +95,8 @@ fn a_new_process_whose_old_one_is_killed_takes_over() {
     let mut mesher = Dynasty::sidecar("auto", &[("orders", &[origin.address()])]);
     mesher.signal(Signal::USR2);
     mesher.founder.wait_for_outputs("registry file read", 2);
+    // Two processes write it, in no order.
+    mesher.founder.wait_for_output("a new process gets ready");
     let output = mesher.founder.output();
     let begun = output.lines().find(|line| line.contains("a new process gets ready")).unwrap();
     mesher.heirs.push(field(begun, "pid="));
