@@ -12,6 +12,8 @@
 //! connection any more, and knows of each that it has taken: each gets its answer, and what still waits in the queue
 //! of the listening socket is left to whoever else holds that socket.
 //!
+//! What it is secured with may change at any time: it counts for connections accepted from then on, the others stay.
+//!
 //! Knows HTTP, not what is served: the admin interface and the demo's service bring that. Several may run in one
 //! process; each has its own `System`.
 
@@ -26,13 +28,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
-use actix_http::{ConnectionType, HttpService, Request};
+use actix_http::{ConnectionType, HttpService, Protocol, Request};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
 use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use rustls::ServerConfig;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tracing::{debug, error, warn};
 
 /// For those who have connected to send their first request after the order to stop: as long as a busy machine may
@@ -40,11 +45,20 @@ use tracing::{debug, error, warn};
 const ASKING_TIMEOUT: Duration = Duration::from_secs(1);
 /// For answers being written after that.
 const ANSWERING_TIMEOUT: Duration = Duration::from_secs(1);
+/// For a handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the other side to close a connection too.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// After a failed `accept`, for lack of file descriptors, say: the cause is not gone at once, and the log is not for
 /// thousands of lines.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// What a server presents; none: it is plain.
+pub(crate) type Security = Option<Arc<ServerConfig>>;
+/// A connection, plain or secured, on which requests may come.
+type Wire = Either<TcpStream, TlsStream<TcpStream>>;
+/// The same, as the library takes it: with what it speaks, and the address of the client.
+type Accepted = (Wire, Protocol, Option<SocketAddr>);
 
 /// Bounds of a server.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +76,7 @@ pub(crate) struct Limits {
 pub(crate) struct WebThread {
     /// The order to stop, and whether to do so with patience.
     order: Option<oneshot::Sender<bool>>,
+    security: watch::Sender<Security>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,7 +89,7 @@ impl WebThread {
         name: &'static str,
         listener: TcpListener,
         limits: Limits,
-        tls: Option<Arc<ServerConfig>>,
+        security: Security,
         app: A,
     ) -> io::Result<Self>
     where
@@ -91,13 +106,14 @@ impl WebThread {
     {
         listener.set_nonblocking(true)?;
         let (order, ordered) = oneshot::channel();
+        let (security, present) = watch::channel(security);
         let run = move || {
             actix_web::rt::System::new().block_on(async move {
                 let listener = match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => listener,
                     Err(error) => return error!(%error, server = name, "cannot listen"),
                 };
-                let server = Server { name, listener, connections_max: limits.connections_max };
+                let server = Server { name, listener, present, connections_max: limits.connections_max };
                 let (closing, closed) = watch::channel(false);
                 let guests = Rc::<Guests>::default();
                 let known = guests.clone();
@@ -115,27 +131,22 @@ impl WebThread {
                         }
                     },
                 );
-                // Two types of connection, so this is written twice.
-                macro_rules! http {
-                    () => {
-                        HttpService::build()
-                            .keep_alive(limits.keep_alive)
-                            .client_request_timeout(limits.head_timeout)
-                            .client_disconnect_timeout(CLOSING_TIMEOUT)
-                            .graceful_shutdown_signal(move || is_true(closed.clone()))
-                            .finish(app)
-                    };
-                }
-                match tls {
-                    Some(tls) => {
-                        server.run(http!().rustls_0_23((*tls).clone()), guests, closing, ordered).await
-                    }
-                    None => server.run(http!().tcp(), guests, closing, ordered).await,
-                }
+                let http = HttpService::build()
+                    .keep_alive(limits.keep_alive)
+                    .client_request_timeout(limits.head_timeout)
+                    .client_disconnect_timeout(CLOSING_TIMEOUT)
+                    .graceful_shutdown_signal(move || is_true(closed.clone()))
+                    .finish(app);
+                server.run(http, guests, closing, ordered).await;
             });
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { order: Some(order), thread: Some(thread) })
+        Ok(Self { order: Some(order), security, thread: Some(thread) })
+    }
+
+    /// From now on it presents this to those who connect.
+    pub(crate) fn secure(&self, security: Security) {
+        self.security.send_replace(security);
     }
 
     /// Closes the listener and ends; with `patience`, who has connected is answered first. Returns when the thread
@@ -169,6 +180,7 @@ async fn is_true(mut value: watch::Receiver<bool>) {
 struct Server {
     name: &'static str,
     listener: tokio::net::TcpListener,
+    present: watch::Receiver<Security>,
     connections_max: usize,
 }
 
@@ -181,7 +193,7 @@ impl Server {
         closing: watch::Sender<bool>,
         ordered: oneshot::Receiver<bool>,
     ) where
-        S: ServiceFactory<TcpStream, Config = (), Response = ()>,
+        S: ServiceFactory<Accepted, Config = (), Response = ()>,
         S::Service: 'static,
         S::Error: std::fmt::Debug,
     {
@@ -204,7 +216,7 @@ impl Server {
 
     async fn accept<S>(&self, http: Rc<S>, guests: &Rc<Guests>) -> Infallible
     where
-        S: Service<TcpStream, Response = ()> + 'static,
+        S: Service<Accepted, Response = ()> + 'static,
         S::Error: std::fmt::Debug,
     {
         loop {
@@ -224,15 +236,26 @@ impl Server {
                 }
             };
             let guest = Guest::enter(guests, peer);
-            let (http, name) = (http.clone(), self.name);
+            let (http, name, security) = (http.clone(), self.name, self.present.borrow().clone());
             actix_web::rt::spawn(async move {
-                if let Err(error) = http.call(stream).await {
-                    debug!(?error, server = name, %peer, "a connection failed");
+                match secure(stream, security).await {
+                    Ok(wire) => {
+                        if let Err(error) = http.call((wire, Protocol::Http1, Some(peer))).await {
+                            debug!(?error, server = name, %peer, "a connection failed");
+                        }
+                    }
+                    Err(error) => debug!(%error, server = name, %peer, "a TLS handshake failed"),
                 }
                 drop(guest);
             });
         }
     }
+}
+
+async fn secure(stream: TcpStream, security: Security) -> io::Result<Wire> {
+    let Some(config) = security else { return Ok(Either::Left(stream)) };
+    let shaken = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+    Ok(Either::Right(shaken.map_err(io::Error::from)??))
 }
 
 /// Who is connected.

@@ -23,6 +23,9 @@ pub enum FrameFault {
     Flood,
 }
 
+/// Bytes of the least message of gRPC. Frames of DATA with fewer are rare, and as a flood they cost far more than their bytes.
+pub const MESSAGE_BYTES_MIN: usize = 5;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
@@ -137,6 +140,11 @@ impl FrameWatch {
     /// The peer is sent so many bytes of a body: it has a use for a few frames more.
     pub fn note_sent(&mut self, bytes: usize) {
         self.budget.earn_sent(bytes);
+    }
+
+    /// A frame of DATA of fewer than [`MESSAGE_BYTES_MIN`] bytes was of use: what it has cost is given back.
+    pub fn note_used(&mut self) {
+        self.budget.earn(frame_budget::FOR_RECEIVED);
     }
 
     /// What is wrong with the frame at which it has stopped.
@@ -271,9 +279,9 @@ impl FrameWatch {
         }
     }
 
-    /// A frame with so many bytes of a body.
+    /// A frame with so many bytes of a body. Next to nothing is next to no work, until it turns out to be of use.
     fn data(&mut self, bytes: usize) -> Result<(), FrameFault> {
-        if bytes == 0 {
+        if bytes < MESSAGE_BYTES_MIN {
             return self.spend(0);
         }
         self.budget.earn(frame_budget::FOR_RECEIVED);
@@ -368,7 +376,8 @@ mod tests {
         let padding = [&[9][..], &[0; 9]].concat();
         for (kind, flags, payload) in [
             (DATA, 0, &[][..]),
-            (DATA, 1, &[]), // the end of a stream, again and again
+            (DATA, 1, &[]),     // the end of a stream, again and again
+            (DATA, 0, b"less"), // than a message of gRPC
             (DATA, PADDED, &padding),
             (HEADERS, END_HEADERS, &[]), // of no new stream
             (PRIORITY, 0, &[0; 5]),
@@ -404,10 +413,21 @@ mod tests {
         let mut begun = frame(HEADERS, END_HEADERS, b"block");
         begun[8] = 1;
         assert_eq!(having(begun), frame_budget::FOR_STREAM as usize);
-        assert_eq!(having(frame(DATA, 0, b"x")), frame_budget::FOR_RECEIVED as usize);
-        assert_eq!(having(frame(DATA, PADDED, &[2, b'x', 0, 0])), frame_budget::FOR_RECEIVED as usize);
+        assert_eq!(having(frame(DATA, 0, b"small")), frame_budget::FOR_RECEIVED as usize);
+        assert_eq!(having(frame(DATA, PADDED, b"\x02small\0\0")), frame_budget::FOR_RECEIVED as usize);
+        assert_eq!(pings_after(&|watch| watch.note_used()), frame_budget::FOR_RECEIVED as usize);
         assert_eq!(pings_after(&|watch| watch.note_sent(1)), frame_budget::FOR_SENT as usize);
         assert_eq!(pings_after(&|watch| watch.note_sent(0)), 0);
+    }
+
+    #[test]
+    fn next_to_nothing_that_is_of_use_may_come_for_ever() {
+        let (mut watch, byte) = (FrameWatch::default().and_tokens(1), frame(DATA, 0, b"x"));
+        for _ in 0..100 {
+            assert_eq!(watch.follow(&byte, Instant::now()), byte.len());
+            watch.note_used();
+        }
+        assert_eq!(watch.fault(), None);
     }
 
     #[test]
@@ -450,7 +470,7 @@ mod tests {
             for (blocks, pieces, uploads) in calls {
                 watch.note_asked();
                 let mut said = vec![frame(HEADERS, END_HEADERS, b"block"); blocks];
-                said.extend(vec![frame(DATA, 0, b"x"); pieces]);
+                said.extend(vec![frame(DATA, 0, b"small"); pieces]);
                 said.push(frame(RST_STREAM, 0, &[0; 4]));
                 for bytes in uploads {
                     watch.note_sent(bytes);

@@ -48,7 +48,7 @@ pub use body::{Body, Forwarded, Outgoing};
 pub use date::{DateText, imf_fixdate};
 pub use field::{is_trailer, judge_field, judge_method};
 pub use first_bytes::FirstBytes;
-pub use frames::{FrameFault, FrameWatch};
+pub use frames::{FrameFault, FrameWatch, MESSAGE_BYTES_MIN};
 pub use framing::Framing;
 pub use head::{Header, HeaderLine, Parse, Span, Version};
 pub use limits::Limits;

@@ -11,7 +11,7 @@
 //! [`preflight`] decides which one runs and says why; [`spawn_shard`] starts a shard and tests it before it serves.
 //!
 //! How the parts lean on each other, lowest first:
-//! pure rules (`wheel`, `polling`, `seldom`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`,
+//! pure rules (`wheel`, `polling`, `seldom`, `turn`) → one turn of the event loop (`slot`, `timer`, `reactor`) → what waits on it (`socket`,
 //! `tcp`, `tls`, `stream`, `linger`, `listener`, `deadline`, `outstanding`; `tokio_io` for libraries) → tasks and wake-ups (`wake`,
 //! `task`, `queue`, `shard`) → who turns the loop (`epoll`, `uring`) → `selftest` and `thread`. `preflight` asks the kernel; `handover` gives sockets to another process; `sys` holds the only `unsafe` calls.
 //!
@@ -46,6 +46,7 @@ mod thread;
 mod timer;
 mod tls;
 mod tokio_io;
+mod turn;
 mod uring;
 mod wake;
 mod wheel;
@@ -65,6 +66,7 @@ pub use sys::release_free_memory;
 pub use thread::{ShardOptions, ShardThread, spawn_shard};
 pub use timer::{Alarm, Sleep, sleep};
 pub use tls::{TlsError, fuzzing};
+pub use turn::Turn;
 
 #[cfg(test)]
 pub(crate) mod tests;

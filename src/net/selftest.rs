@@ -17,7 +17,7 @@ use super::stream::Stream;
 use super::timer::sleep;
 use super::uring::SLICE;
 
-/// What takes longer has waited for glommio's next slice (100 ms), or for nothing at all.
+/// What takes longer, the time without a CPU left out, has waited for glommio's next slice (100 ms), or for nothing at all.
 const LATE: Duration = Duration::from_millis(20);
 /// A busy machine is late now and then, a driver that does not work nearly always: one round in this many may be late.
 const TOLERANCE: usize = 4;
@@ -67,9 +67,8 @@ impl Rounds {
         Rounds { what, state, rounds, late: 0 }
     }
 
-    /// What was due at `due` has just come.
-    fn came(&mut self, due: Instant) -> Result<(), String> {
-        let late = due.elapsed();
+    /// What was awaited has just come, so late.
+    fn came(&mut self, late: Duration) -> Result<(), String> {
         self.late += usize::from(late >= LATE);
         if self.late <= self.rounds.div_ceil(TOLERANCE) {
             return Ok(());
@@ -83,19 +82,51 @@ impl Rounds {
     }
 }
 
-/// Another thread answers each request, so each answer is a foreign wake-up.
+/// Measures on one thread.
+struct Watch {
+    started: Instant,
+    starved: Duration,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self { started: Instant::now(), starved: starved() }
+    }
+
+    /// Time that has passed, but for that in which this thread could have run and had no CPU: the machine was busy then, and the
+    /// driver had no part in it.
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed().saturating_sub(starved().saturating_sub(self.starved))
+    }
+}
+
+/// How long this thread has waited for a CPU since it began; nothing where the kernel does not tell.
+fn starved() -> Duration {
+    on_cpus().map_or(Duration::ZERO, |[_, waited]| waited)
+}
+
+/// How long this thread has run, and waited to run.
+fn on_cpus() -> Option<[Duration; 2]> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let mut nanos = stat.split(' ').map(|nanos| nanos.parse().ok().map(Duration::from_nanos));
+    Some([nanos.next()??, nanos.next()??])
+}
+
+/// Another thread answers each request, so each answer is a foreign wake-up. It says how long it has starved so far.
 async fn wakes(mut rounds: Rounds) -> Result<(), String> {
     let (ask, asked) = flume::bounded::<()>(1);
-    let (answer, answered) = flume::bounded::<()>(1);
+    let (answer, answered) = flume::bounded::<Duration>(1);
     std::thread::Builder::new()
         .name("selftest".to_owned())
-        .spawn(move || while asked.recv().is_ok() && answer.send(()).is_ok() {})
+        .spawn(move || while asked.recv().is_ok() && answer.send(starved()).is_ok() {})
         .map_err(|error| rounds.broke(error))?;
+    let mut before = Duration::ZERO;
     for _ in 0..rounds.rounds {
-        let started = Instant::now();
+        let watch = Watch::start();
         ask.send_async(()).await.map_err(|error| rounds.broke(error))?;
-        answered.recv_async().await.map_err(|error| rounds.broke(error))?;
-        rounds.came(started)?;
+        let theirs = answered.recv_async().await.map_err(|error| rounds.broke(error))?;
+        rounds.came(watch.elapsed().saturating_sub(theirs.saturating_sub(before)))?;
+        before = theirs;
     }
     Ok(())
 }
@@ -105,18 +136,18 @@ async fn sockets(mut rounds: Rounds) -> Result<(), String> {
     let (near, far) = pair().map_err(|error| rounds.broke(error))?;
     spawn(async move { while exchange_back(&far).await.is_ok() {} });
     for _ in 0..rounds.rounds {
-        let started = Instant::now();
+        let watch = Watch::start();
         exchange(&near).await.map_err(|error| rounds.broke(error))?;
-        rounds.came(started)?;
+        rounds.came(watch.elapsed())?;
     }
     Ok(())
 }
 
 async fn timers(mut rounds: Rounds) -> Result<(), String> {
     for _ in 0..rounds.rounds {
-        let started = Instant::now();
+        let watch = Watch::start();
         sleep(SLEEP).await;
-        rounds.came(started + SLEEP)?;
+        rounds.came(watch.elapsed().saturating_sub(SLEEP))?;
     }
     Ok(())
 }
@@ -165,6 +196,9 @@ async fn byte(stream: &Stream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::tests::on_both;
     use super::super::{Driver, ShardOptions, spawn_shard};
     use super::*;
@@ -179,20 +213,54 @@ mod tests {
     fn both_drivers_pass_quickly() {
         on_both(|driver| {
             on_shard(driver, async || {
-                let started = Instant::now();
+                let watch = Watch::start();
                 run().await.unwrap();
-                assert!(started.elapsed() < Duration::from_secs(1), "took {:?}", started.elapsed());
+                assert!(watch.elapsed() < Duration::from_secs(1), "took {:?}", watch.elapsed());
             });
         });
     }
 
     #[test]
+    fn time_without_a_cpu_is_not_held_against_the_driver() {
+        const WORK: Duration = Duration::from_millis(50);
+        if on_cpus().is_none() {
+            println!("skipped: the kernel does not tell how long threads wait for a CPU");
+            return;
+        }
+        let cpu = rustix::thread::sched_getcpu();
+        let stay = move || {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(cpu);
+            rustix::thread::sched_setaffinity(None, &set).unwrap();
+        };
+        let over = Arc::new(AtomicBool::new(false));
+        let others = [(); 3].map(|()| {
+            let over = over.clone();
+            std::thread::spawn(move || {
+                stay();
+                while !over.load(Ordering::Relaxed) {}
+            })
+        });
+        let among_others = std::thread::spawn(move || {
+            stay();
+            let ran = || on_cpus().unwrap()[0];
+            let (begun, watch, before) = (Instant::now(), Watch::start(), ran());
+            while ran() - before < WORK {}
+            (begun.elapsed(), watch.elapsed(), ran() - before)
+        });
+        let (wall, counted, ran) = among_others.join().unwrap();
+        over.store(true, Ordering::Relaxed);
+        others.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(counted < ran + LATE, "{counted:?} of {wall:?} are counted, for {ran:?} of work");
+    }
+
+    #[test]
     fn what_keeps_coming_late_is_named_and_a_single_delay_is_not() {
-        let ago = |ms| Instant::now().checked_sub(Duration::from_millis(ms)).unwrap();
+        let ms = Duration::from_millis;
         let mut rounds = Rounds::new("a timer", "while the shard is hot", 4);
-        assert_eq!(rounds.came(ago(100)), Ok(()));
-        assert_eq!(rounds.came(ago(1)), Ok(()));
-        let error = rounds.came(ago(100)).unwrap_err();
+        assert_eq!(rounds.came(ms(100)), Ok(()));
+        assert_eq!(rounds.came(ms(1)), Ok(()));
+        let error = rounds.came(ms(100)).unwrap_err();
         assert!(error.starts_with("a timer while the shard is hot came 100 ms late"), "{error}");
     }
 

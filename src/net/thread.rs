@@ -227,9 +227,15 @@ mod tests {
     fn a_shard_that_does_not_report_in_time_gives_its_main_back() {
         let options =
             ShardOptions { name: "slow".to_owned(), driver: Driver::Uring, cpu: None, polling: true };
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let main = async move || sender.send("main ran once").unwrap();
-        let failure = launch(&options, Driver::Uring, main, Duration::ZERO).err().unwrap();
+        let (failure, receiver) = loop {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let main = async move || sender.send("main ran once").unwrap();
+            match launch(&options, Driver::Uring, main, Duration::ZERO) {
+                Err(failure) => break (failure, receiver),
+                // This thread itself was slower than the shard.
+                Ok(thread) => thread.join().unwrap(),
+            }
+        };
         assert_eq!(failure.error.kind(), io::ErrorKind::TimedOut);
         let thread = launch(&options, Driver::Epoll, failure.main.unwrap(), START_MAX).ok().unwrap();
         thread.join().unwrap();

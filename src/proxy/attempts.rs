@@ -120,7 +120,7 @@ impl Attempts<'_> {
             repeats = if again { repeats + 1 } else { 0 };
             if !again {
                 let fault = Fault { failure: lost.failure, repeatable, detail: lost.detail };
-                match unless_gone(client, self.has_body, retry(self.crossing, self.call, fault)).await {
+                match unless_gone(client, body, self.has_body, retry(self.crossing, self.call, fault)).await {
                     Some(Ok(())) => {}
                     Some(Err(reply)) => break End::Reply(reply),
                     None => break End::ClientGone { passed: Passed::default() },
@@ -147,7 +147,7 @@ impl Attempts<'_> {
         client: &mut C,
     ) -> Result<End, Setback> {
         let endpoint = self.crossing.ctx.upstreams.http2(peer);
-        let ready = match self.in_time(client, endpoint.ready()).await? {
+        let ready = match self.in_time(client, flow.0, endpoint.ready()).await? {
             Ok(ready) => ready,
             Err(error) => {
                 let raced = error.cause == Cause::Refused;
@@ -174,7 +174,8 @@ impl Attempts<'_> {
         client: &mut C,
     ) -> Result<End, Setback> {
         let ctx = self.crossing.ctx;
-        let connection = match self.in_time(client, ctx.upstreams.connection(peer, may_reuse)).await? {
+        let connection = match self.in_time(client, flow.0, ctx.upstreams.connection(peer, may_reuse)).await?
+        {
             Ok(connection) => connection,
             Err(error) => {
                 return Err(Setback::Upstream {
@@ -224,9 +225,10 @@ impl Attempts<'_> {
     }
 
     /// Waits for what must come before the request can be sent, which most often is there.
-    async fn in_time<C: Client, T>(
+    async fn in_time<B: Source, C: Client, T>(
         &self,
         client: &mut C,
+        body: &mut B,
         work: impl Future<Output = T>,
     ) -> Result<T, Setback> {
         let mut work = pin!(work);
@@ -241,6 +243,7 @@ impl Attempts<'_> {
             if !std::mem::replace(&mut waits, true) {
                 self.arm();
             }
+            body.gather(cx);
             if client.poll_gone(cx, self.has_body).is_ready() {
                 let passed = Passed::default();
                 return Poll::Ready(Err(Setback::Over(End::ClientGone { passed })));
@@ -286,16 +289,20 @@ fn concluded<B: Source, C: Client, W: Sink, U: Upstream>(
     }
 }
 
-/// Does some work for a client; nothing if that is gone before it is done.
-pub(super) async fn unless_gone<C: Client, T>(
+/// Does some work for a client whose body has to wait; nothing if that is gone before it is done.
+pub(super) async fn unless_gone<B: Source, C: Client, T>(
     client: &mut C,
+    body: &mut B,
     sending: bool,
     work: impl Future<Output = T>,
 ) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => client.poll_gone(cx, sending).map(|()| None),
+        Poll::Pending => {
+            body.gather(cx);
+            client.poll_gone(cx, sending).map(|()| None)
+        }
     })
     .await
 }

@@ -3,7 +3,8 @@
 //!
 //! Back-pressure: a source is asked for a piece only when the last one has gone into the sink, and told how much has gone
 //! (which is when HTTP/2 lets its peer send as much again). So a pump holds one piece, and a sink what its own bound
-//! allows, however slowly it is read. A piece is never held back to wait for more.
+//! allows, however slowly it is read. A piece is never held back to wait for more. (What a source does about pieces that it
+//! must keep meanwhile is its own affair.)
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -92,6 +93,9 @@ pub(super) trait Source {
 
     /// So many bytes have gone into the sink.
     fn passed(&mut self, bytes: usize);
+
+    /// There is no sink, or it takes nothing now. A source for which many small pieces are a burden may put them together.
+    fn gather(&mut self, _: &mut Context<'_>) {}
 }
 
 /// A sink takes no more. Why is for its other direction to tell: an upstream that stops reading may have answered.
@@ -208,8 +212,11 @@ impl Pump {
                 return Poll::Ready(Ok(()));
             }
             if !self.pending.is_empty() {
-                let room = ready!(to.poll_room(cx, self.pending.len()))?;
-                self.put(room, from, to)?;
+                let Poll::Ready(room) = to.poll_room(cx, self.pending.len()) else {
+                    from.gather(cx);
+                    return Poll::Pending;
+                };
+                self.put(room?, from, to)?;
                 continue;
             }
             let piece = match from.poll_piece(cx) {
@@ -283,6 +290,7 @@ mod tests {
         pieces: VecDeque<Piece>,
         knows_its_end: bool,
         passed: usize,
+        gathered: usize,
     }
 
     impl Source for Script {
@@ -296,6 +304,10 @@ mod tests {
 
         fn passed(&mut self, bytes: usize) {
             self.passed += bytes;
+        }
+
+        fn gather(&mut self, _: &mut Context<'_>) {
+            self.gathered += 1;
         }
     }
 
@@ -351,11 +363,12 @@ mod tests {
         from.pieces.extend([data("hello"), data("world")]);
         assert!(!poll(&mut pump, &mut from, &mut to));
         assert_eq!((from.passed, from.pieces.len(), to.bytes.len()), (3, 1, 3));
-        assert!(pump.is_waiting_for_sink());
+        assert!(pump.is_waiting_for_sink() && from.gathered == 1);
         to.room = 100;
         from.pieces.push_back(Piece::End);
         assert!(poll(&mut pump, &mut from, &mut to));
         assert_eq!((from.passed, to.bytes.as_slice(), to.ends), (10, &b"helloworld"[..], 1));
+        assert_eq!(from.gathered, 1, "nothing is in the way any more");
     }
 
     #[test]

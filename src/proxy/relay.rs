@@ -180,6 +180,8 @@ impl<'a, B: Source, C: Client, W: Sink, U: Upstream> Relay<'a, B, C, W, U> {
                 Poll::Ready(Err(Broken::Source(lost))) => return Poll::Ready(Err(of_client(lost))),
                 Poll::Pending => {}
             }
+        } else if self.refused {
+            self.body.gather(cx);
         }
         match self.poll_response(cx) {
             // The upstream keeps the same deadline: what ends then ends for that reason, whoever is first.

@@ -2,7 +2,6 @@
 //! them; what is connected stays connected.
 
 use std::io;
-use std::sync::Arc;
 
 use mesher_actors::tls::{Keeper, Tls};
 use tracing::error;
@@ -41,23 +40,16 @@ impl Node {
     /// Goes over to what was made of new files. What was under way when the configuration was reloaded is of no use.
     pub(super) fn renew_certificates(&mut self, fresh: Tls) {
         if fresh.is_renewal_of(&self.settings.tls) {
-            let old = self.settings.tls.clone();
             self.settings.secure_by(fresh);
             self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
-            self.renew_admin(&old);
+            self.renew_admin();
         }
     }
 
-    /// Starts the admin anew if it was another in the settings before these, on the socket that it has: those who connect
-    /// meanwhile wait.
-    pub(super) fn renew_admin(&mut self, old: &Tls) {
-        let config = |tls: &Tls| tls.admin().map(|config| Arc::as_ptr(&config));
-        if config(old) == config(&self.settings.tls) {
-            return;
-        }
-        self.close_admin();
-        if let Err(error) = self.open_admin() {
-            error!(%error, "the admin interface cannot be started with its new certificates");
+    /// The admin presents what the settings say. Who is connected to it stays connected.
+    pub(super) fn renew_admin(&self) {
+        if let Some(admin) = &self.admin {
+            admin.secure(self.settings.tls.admin());
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Node {
     pub(super) certificates: Option<Keeper>,
     /// What it makes of new ones.
     pub(super) renewals: (flume::Sender<Tls>, flume::Receiver<Tls>),
-    admin: Option<AdminHandle>,
+    pub(super) admin: Option<AdminHandle>,
     pub(super) view: Arc<NodeView>,
     pub(super) memory: MemoryWatch,
     driver: Driver,

@@ -79,7 +79,7 @@ impl Node {
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = self.settings.upstreams.clone();
         self.control.reload(self.settings.checks.clone());
         self.watch_certificates_anew();
-        self.renew_admin(&old.tls);
+        self.renew_admin();
         self.tell_all(|| Command::Apply(Box::new(self.settings.policies.clone())));
     }
 }

@@ -1,11 +1,14 @@
 //! The files that `ssl.*` names: checked at start, watched, and told of.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
 use super::support::conf::Conf;
 use super::support::process::{Mesher, Start, run};
+use super::support::tls::{Authority, Secured, trusting};
 use super::support::wait::{PATIENCE, wait_until};
 
 const METRIC: &str = "mesher_tls_certificate_not_after_seconds";
@@ -97,4 +100,38 @@ fn a_reload_goes_over_to_other_files() {
     mesher.signal(Signal::HUP);
     mesher.wait_for_output("the configuration is not reloaded");
     assert!(mesher.metric_of(METRIC, "other.pem") > 0, "what ran goes on");
+}
+
+const ADMIN: &str = "rest-admin.Provider";
+
+fn is_live(connection: &mut Secured) -> bool {
+    let answer = connection.ask(b"GET /live HTTP/1.1\r\nHost: admin\r\n\r\n");
+    answer.is_ok_and(|(head, _)| head.starts_with("HTTP/1.1 200"))
+}
+
+#[test]
+fn who_is_connected_to_the_admin_stays_so_when_its_certificate_changes() {
+    let authority = Authority::new();
+    let certificates = ["first", "second"].map(|_| authority.issue("caller"));
+    let conf = Conf::sidecar("caller").presents(ADMIN, &certificates[0]);
+    let admin: SocketAddr = conf.admin;
+    let mut mesher = Start::new(conf).spawn();
+    let trust = Arc::new(trusting(&authority.pem, None));
+    let connect = || Secured::connect(admin, "caller", &trust);
+    wait_until("the admin", PATIENCE, || connect().is_ok());
+    let mut old = connect().unwrap();
+    assert!(is_live(&mut old));
+    mesher.conf().place(ADMIN, &certificates[1]);
+    wait_until("the new certificate", PATIENCE, || {
+        let mut fresh = connect().unwrap();
+        assert!(is_live(&mut fresh) && is_live(&mut old));
+        fresh.presented() != old.presented()
+    });
+    assert!(is_live(&mut old));
+    for key in ["certFile", "keyFile"] {
+        mesher.conf_mut().change("chassis.yaml", &format!("ssl.{ADMIN}.{key}"), "");
+    }
+    mesher.signal(Signal::HUP);
+    wait_until("the plain admin", PATIENCE, || mesher.admin("/live").is_some_and(|live| live.status == 200));
+    assert!(is_live(&mut old), "a reload cuts nobody either");
 }

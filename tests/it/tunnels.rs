@@ -5,14 +5,12 @@ mod inside_tls;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::support::client::Client;
 use super::support::conf::Conf;
 use super::support::origin::{Origin, Reply};
 use super::support::process::{Mesher, Start};
-
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::support::wait::PATIENCE;
 
 fn caller(services: &[(&str, &[SocketAddr])]) -> Mesher {
     Start::new(Conf::sidecar("caller").services(services)).ready()

@@ -13,8 +13,8 @@ const path = require('node:path');
 const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 
-// A case that takes longer hangs.
-const PATIENCE_MS = 20_000;
+// A case that takes longer hangs. All are played at the same time, hundreds of them, maybe on a slow and busy machine.
+const PATIENCE_MS = 120_000;
 const MESSAGE_BYTES_MAX = 64 << 20;
 const LARGE_BYTES = 3 << 20;
 const NOBODY = Buffer.from('\0\xff\x80nobody', 'latin1');
@@ -165,7 +165,7 @@ const cases = {
 
   async deadline(way) {
     // The shortest that lets the call reach the server, however busy the machine is.
-    for (const timeout of [200, 1000, 5000, PATIENCE_MS]) {
+    for (const timeout of [200, 1000, 5000, 20_000]) {
       const id = way.name();
       const { next, ended } = follow(way.client.ServerStream({ id, replies: 1, hold: true }, { deadline: Date.now() + timeout }));
       const hasBegun = (await next()) !== null;
@@ -178,8 +178,8 @@ const cases = {
   },
 
   async deadline_as_the_server_sees_it(way) {
-    const reply = await way.reply(way.unary({}, { deadline: Date.now() + 30_000 }));
-    assert(reply.time_left_ms > 10_000 && reply.time_left_ms <= 30_000, `${reply.time_left_ms}`);
+    const reply = await way.reply(way.unary({}, { deadline: Date.now() + 600_000 }));
+    assert(reply.time_left_ms > 300_000 && reply.time_left_ms <= 600_000, `${reply.time_left_ms}`);
   },
 
   async no_deadline(way) {

@@ -17,8 +17,8 @@ import grpc
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 echo, services = grpc.protos_and_services("echo.proto")
 
-# A case that takes longer hangs.
-PATIENCE_S = 20
+# A case that takes longer hangs. All are played at the same time, hundreds of them, maybe on a slow and busy machine.
+PATIENCE_S = 120
 MESSAGE_BYTES_MAX = 64 << 20
 LARGE_BYTES = 3 << 20
 NOBODY = b"\0\xff\x80nobody"
@@ -126,7 +126,7 @@ async def empty_bidi_stream(way):
 
 async def deadline(way):
     # The shortest that lets the call reach the server, however busy the machine is.
-    for timeout in (0.2, 1, 5, PATIENCE_S):
+    for timeout in (0.2, 1, 5, 20):
         id = way.name()
         call = way.stub.ServerStream(echo.EchoRequest(id=id, replies=1, hold=True), timeout=timeout)
         has_begun = (await failure(call.read()))[0] == "OK"
@@ -136,8 +136,8 @@ async def deadline(way):
 
 
 async def deadline_as_the_server_sees_it(way):
-    reply = await way.stub.Unary(echo.EchoRequest(), timeout=30)
-    assert 10_000 < reply.time_left_ms <= 30_000, reply.time_left_ms
+    reply = await way.stub.Unary(echo.EchoRequest(), timeout=600)
+    assert 300_000 < reply.time_left_ms <= 600_000, reply.time_left_ms
 
 
 async def no_deadline(way):

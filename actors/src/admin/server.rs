@@ -18,8 +18,7 @@ use crate::web_thread::{Limits, WebThread};
 const LIMITS: Limits = Limits {
     // Probes and scrapers need a handful, and file descriptors belong to the traffic.
     connections_max: 64,
-    // Short, so that a stuck client does not keep a connection from a probe. A handshake has the library's three
-    // seconds.
+    // Short, so that a stuck client does not keep a connection from a probe.
     head_timeout: Duration::from_secs(5),
     // A probe's usual interval is 10 s, Prometheus's is 15 s.
     keep_alive: Duration::from_secs(20),
@@ -68,6 +67,11 @@ impl AdminHandle {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// From now on it presents this to those who connect; none: it is plain to them. What is connected stays.
+    pub fn secure(&self, tls: Option<Arc<ServerConfig>>) {
+        self.server.secure(tls);
     }
 
     /// Accepts no longer, answers who has connected and ends. Returns when the thread has ended, after two seconds at

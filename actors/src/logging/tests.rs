@@ -12,7 +12,7 @@ use super::handle::build;
 use super::*;
 use crate::config::{Config, Report, SourceFile, Sources};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A standard output that remembers.
 #[derive(Clone, Default)]

@@ -13,9 +13,10 @@ use super::suites;
 use super::tags::Tag;
 use super::verify::CallerVerifier;
 
-/// Protocols offered by listeners of traffic, in order of preference. A caller that offers others only is refused. The
-/// server of the admin says itself what it speaks.
+/// Protocols offered by listeners of traffic, in order of preference. A caller that offers others only is refused.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What the server of the admin speaks.
+const ADMIN_ALPN: [&[u8]; 1] = [b"http/1.1"];
 /// Sessions kept for callers of TLS 1.2 that take no ticket, some 200 bytes each. The oldest gives way. All others
 /// keep their own session, in a ticket: its key changes every six hours, and it is good for twelve.
 const SESSIONS_MAX: usize = 1024;
@@ -37,9 +38,8 @@ pub(super) fn config(settings: &TagSettings, credentials: Credentials) -> Result
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName::new(credentials.own)));
-    if settings.tag != Tag::Admin {
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-    }
+    let protocols = if settings.tag == Tag::Admin { &ADMIN_ALPN[..] } else { &ALPN };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = Ticketer::new().map_err(|why| why.to_string())?;
     Ok(config)

@@ -117,7 +117,7 @@ fn worth(kind: u8, flags: u8, length: usize, first: Option<&u8>) -> Worth {
         (0, first) => {
             let looked_at = usize::from(is_padded);
             let padding = if is_padded { 1 + first.map_or(0, |first| usize::from(*first)) } else { 0 };
-            let has_content = length > padding;
+            let has_content = length >= padding + 5;
             Worth { price: (!has_content).into(), earned: has_content.into(), looked_at }
         }
         (9, _) => Worth::default(),

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// Nothing on loopback takes as long; whatever does has been lost.
-const LOST: Duration = Duration::from_secs(10);
+const LOST: Duration = Duration::from_secs(30);
 
 /// Runs `main` on a shard of its own and hands its result out.
 pub(crate) fn on_shard<F, Fut, R>(driver: Driver, main: F) -> R
@@ -125,5 +125,13 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < end, "never happened: {what}");
         sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Tries, on the shard, until an attempt succeeds: for what a busy machine spoils now and then, and a fault always.
+pub(crate) async fn at_last(mut attempt: impl AsyncFnMut() -> Result<(), String>) {
+    let end = Instant::now() + LOST;
+    while let Err(why) = attempt().await {
+        assert!(Instant::now() < end, "{why}");
     }
 }

@@ -81,9 +81,14 @@ fn bytes_given_back_are_read_again_before_those_that_came_later() {
 
 #[test]
 fn ipv6_is_served_too() {
-    on_both(|driver| {
-        on_shard(driver, async || {
-            let listener = Listener::adopt(bind("[::1]:0".parse().unwrap(), false).unwrap()).unwrap();
+    let here = "[::1]:0".parse().unwrap();
+    if let Err(why) = bind(here, false) {
+        println!("skipped: {here}: {why}");
+        return;
+    }
+    on_both(move |driver| {
+        on_shard(driver, async move || {
+            let listener = Listener::adopt(bind(here, false).unwrap()).unwrap();
             let addr = listener.local_addr();
             spawn(serve(listener));
             let stream = Stream::connect(addr, LOST).await.unwrap();
@@ -139,9 +144,11 @@ fn a_large_transfer_survives_full_buffers_in_both_directions() {
 fn a_refused_connection_fails_at_once() {
     on_both(|driver| {
         on_shard(driver, async || {
-            let listener = bind(loopback(), false).unwrap();
-            let addr = listener.local_addr().unwrap();
-            drop(listener);
+            // Bound, so that it is given to no other test, and not listening.
+            use rustix::net::{AddressFamily, SocketType};
+            let taken = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            rustix::net::bind(&taken, &loopback()).unwrap();
+            let addr: SocketAddr = rustix::net::getsockname(&taken).unwrap().try_into().unwrap();
             let error = Stream::connect(addr, LOST).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         });

@@ -2,7 +2,8 @@
 //!
 //! What has arrived is credit that the peer has used up; it gets it back when the bytes have gone on
 //! ([`Source::passed`]). What is put must have been granted by the peer: the connection then holds no more than its window
-//! and its own bound.
+//! and its own bound. And what comes while nothing can go on is kept as bytes, not as frames: some streams send frames of a few
+//! bytes each, and the library keeps hundreds for each of them, or ends the connection.
 
 use std::task::{Context, Poll, ready};
 
@@ -10,31 +11,46 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::ahead::Ahead;
+use super::session::Session;
+use crate::codec::MESSAGE_BYTES_MIN;
 use crate::proxy::flow::{Closed, Lost, Piece, Sink, Source};
 
-/// The other end of a stream: says what its errors mean.
+/// The other end of a stream.
 pub(super) trait Peer {
+    /// What an error of the stream means.
     fn lost(&self, error: &h2::Error) -> Lost;
+
+    /// A frame of next to nothing came from it, and goes on: it is work, and no waste.
+    fn note_used(&self);
 }
 
 /// The client.
-#[derive(Debug)]
-pub(super) struct Downstream;
+pub(super) struct Downstream<'s>(pub(super) &'s Session);
 
-impl Peer for Downstream {
+impl Peer for Downstream<'_> {
     fn lost(&self, error: &h2::Error) -> Lost {
         Lost::client(error.to_string())
+    }
+
+    fn note_used(&self) {
+        self.0.watch.note_used();
     }
 }
 
 /// What comes on a stream.
 pub(super) struct Inflow<P> {
-    pub(super) stream: RecvStream,
-    pub(super) peer: P,
+    stream: RecvStream,
+    peer: P,
+    ahead: Option<Box<Ahead>>,
 }
 
-impl<P: Peer> Source for Inflow<P> {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
+impl<P: Peer> Inflow<P> {
+    pub(super) fn new(stream: RecvStream, peer: P) -> Self {
+        Self { stream, peer, ahead: None }
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
         match ready!(self.stream.poll_data(cx)) {
             Some(Ok(data)) => return Poll::Ready(Ok(Piece::Data(data))),
             Some(Err(error)) => return Poll::Ready(Err(self.peer.lost(&error))),
@@ -46,14 +62,35 @@ impl<P: Peer> Source for Inflow<P> {
             Err(error) => Poll::Ready(Err(self.peer.lost(&error))),
         }
     }
+}
+
+impl<P: Peer> Source for Inflow<P> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
+        if let Some(piece) = self.ahead.as_mut().and_then(|ahead| ahead.pop()) {
+            return Poll::Ready(piece);
+        }
+        self.ahead = None;
+        let piece = ready!(self.poll_stream(cx));
+        if matches!(&piece, Ok(Piece::Data(data)) if data.len() < MESSAGE_BYTES_MIN) {
+            self.peer.note_used();
+        }
+        Poll::Ready(piece)
+    }
 
     fn is_ended(&self) -> bool {
-        self.stream.is_end_stream()
+        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty()) && self.stream.is_end_stream()
     }
 
     fn passed(&mut self, bytes: usize) {
         // A stream that was reset meanwhile wants no credit.
         let _ = self.stream.flow_control().release_capacity(bytes);
+    }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        while self.ahead.as_ref().is_none_or(|ahead| ahead.last.is_none()) && !self.stream.is_end_stream() {
+            let Poll::Ready(piece) = self.poll_stream(cx) else { return };
+            self.ahead.get_or_insert_default().push(piece);
+        }
     }
 }
 

@@ -58,6 +58,10 @@ impl Peer for &Lease {
     fn lost(&self, error: &h2::Error) -> Lost {
         self.explain(error).into()
     }
+
+    fn note_used(&self) {
+        self.note_received();
+    }
 }
 
 impl From<CallError> for Lost {
@@ -122,7 +126,7 @@ impl Upstream for Callee<'_> {
                     return Poll::Ready(Err(Lost::upstream(Failure::UpstreamProtocolError, detail)));
                 }
                 let end = stream.is_end_stream();
-                self.stage = Stage::Body(Inflow { stream, peer: self.lease });
+                self.stage = Stage::Body(Inflow::new(stream, self.lease));
                 Poll::Ready(Ok((Response::from_parts(head, ()), end)))
             }
             Err(error) => Poll::Ready(Err(self.lease.lost(&error))),
@@ -153,6 +157,12 @@ impl Source for Callee<'_> {
     fn passed(&mut self, bytes: usize) {
         if let Stage::Body(inflow) = &mut self.stage {
             inflow.passed(bytes);
+        }
+    }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Stage::Body(inflow) = &mut self.stage {
+            inflow.gather(cx);
         }
     }
 }

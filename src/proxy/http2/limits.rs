@@ -34,9 +34,10 @@ const ERROR_RESETS_MAX: usize = 200;
 const RESET_STREAMS_MAX: usize = STREAMS_MAX as usize;
 /// How long: more than a round trip to anywhere.
 const RESET_STREAM_DURATION: Duration = Duration::from_secs(1);
-/// What small DATA frames that wait may waste in bookkeeping, at most 256 bytes each: 16 384 frames. A client that streams
-/// small messages meets it only while its upstream stands still.
-const DATA_FRAME_BUDGET: usize = 4 << 20;
+/// What small DATA frames that wait may waste in the library's bookkeeping: no bound, since it never gives back what comes
+/// for streams that were given up, and ends honest connections for it. None wait there: a connection is read in turns, and
+/// what cannot go on is kept as bytes, within its window. Frames of next to nothing cost tokens.
+const DATA_FRAME_BUDGET: usize = usize::MAX;
 /// Least header list that is told to a client; what is smaller fits no real request.
 const HEADER_LIST_BYTES_MIN: usize = 1024;
 

@@ -5,6 +5,7 @@
 //! `responder` and `callee` are the streams of the `h2` crate as the sources and sinks of a relay: beside `connection` the
 //! only files that know that crate.
 
+mod ahead;
 mod body;
 mod callee;
 mod connection;

@@ -46,7 +46,7 @@ pub(super) async fn serve(place: Place, request: Request<RecvStream>, respond: S
         started: net::now(),
         until: None,
     };
-    let end = exchange.run(&mut parts, Inflow { stream: body, peer: Downstream }, &mut call).await;
+    let end = exchange.run(&mut parts, Inflow::new(body, Downstream(session)), &mut call).await;
     let started = exchange.started;
     let Outcome { status, failure, grpc_status } = exchange.conclude(end).await;
     let series = account::finish(ctx, session.ingress.direction, &call, (status, failure), started);
@@ -78,7 +78,7 @@ struct Outcome {
 }
 
 impl Exchange<'_> {
-    async fn run(&mut self, parts: &mut Parts, mut body: Inflow<Downstream>, call: &mut Call) -> End {
+    async fn run(&mut self, parts: &mut Parts, mut body: Inflow<Downstream<'_>>, call: &mut Call) -> End {
         // Many come only to be reset; nothing is done for those.
         if poll_fn(|cx| Poll::Ready(self.client.poll_gone(cx, false).is_ready())).await {
             return End::ClientGone { passed: Passed::default() };
@@ -110,7 +110,8 @@ impl Exchange<'_> {
             is_https: false,
             until: self.until,
         };
-        let Some(routed) = unless_gone(&mut self.client, self.has_body, route(crossing, wish, call)).await
+        let Some(routed) =
+            unless_gone(&mut self.client, &mut body, self.has_body, route(crossing, wish, call)).await
         else {
             return End::ClientGone { passed: Passed::default() };
         };

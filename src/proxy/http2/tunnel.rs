@@ -21,7 +21,7 @@ use super::session::Session;
 use crate::codec::FirstBytes;
 use crate::handler::{Call, Reply, Target};
 use crate::net::{self, Deadline, with_scratch};
-use crate::proxy::attempts::End;
+use crate::proxy::attempts::{End, unless_gone};
 use crate::proxy::flow::{Broken, Code, Lost, Piece, Pump, Source};
 use crate::proxy::relay::{Client, Passed};
 use crate::proxy::route::Crossing;
@@ -56,7 +56,7 @@ pub(super) fn opening(session: &Session, call: &Call, refused: Option<Reply>) ->
 pub(super) async fn carry(
     crossing: Crossing<'_>,
     target: &Target,
-    body: Inflow<Downstream>,
+    body: Inflow<Downstream<'_>>,
     client: &mut Responder,
     deadline: &Deadline,
 ) -> End {
@@ -74,9 +74,11 @@ pub(super) async fn carry(
         Some(Ok(_)) => {}
         Some(Err(_)) | None => return End::ClientGone { passed: OPENED },
     }
-    match connect(crossing, target, &from.first).await {
-        Some(up) => splice(crossing, from, &up, client, deadline).await,
-        None => End::Cut { passed: OPENED, failure: Failure::ConnectFailed, code: Code::CONNECT_ERROR },
+    let Opened { first, body } = &mut from;
+    match unless_gone(client, body, true, connect(crossing, target, first)).await {
+        Some(Some(up)) => splice(crossing, from, &up, client, deadline).await,
+        Some(None) => End::Cut { passed: OPENED, failure: Failure::ConnectFailed, code: Code::CONNECT_ERROR },
+        None => End::ClientGone { passed: OPENED },
     }
 }
 
@@ -125,7 +127,7 @@ fn places(target: &Target, first: FirstBytes) -> Vec<(SocketAddr, Option<&TlsCli
 
 async fn splice(
     crossing: Crossing<'_>,
-    mut from: Opened,
+    mut from: Opened<'_>,
     up: &Connection,
     client: &mut Responder,
     deadline: &Deadline,
@@ -189,13 +191,13 @@ enum Ended {
 }
 
 /// What comes through the tunnel from the client.
-struct Opened {
+struct Opened<'s> {
     /// Was read to look at.
     first: Bytes,
-    body: Inflow<Downstream>,
+    body: Inflow<Downstream<'s>>,
 }
 
-impl Source for Opened {
+impl Source for Opened<'_> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Lost>> {
         if !self.first.is_empty() {
             return Poll::Ready(Ok(Piece::Data(std::mem::take(&mut self.first))));
@@ -213,6 +215,10 @@ impl Source for Opened {
 
     fn passed(&mut self, bytes: usize) {
         self.body.passed(bytes);
+    }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        self.body.gather(cx);
     }
 }
 

@@ -12,21 +12,24 @@ use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::codec::{FrameFault, FrameWatch};
-use crate::net::{self, Stream};
+use crate::net::{self, Stream, Turn};
 
 /// What comes first on every connection (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 
 /// What a connection's reader, its task and its streams know of its frames.
 #[derive(Debug, Default)]
-pub(super) struct Watch(RefCell<State>);
+pub(super) struct Watch {
+    state: RefCell<State>,
+    turn: Turn,
+}
 
 #[derive(Debug, Default)]
 struct State {
     /// Bytes of the preface that have come.
     preface: usize,
     frames: FrameWatch,
-    /// All that was read has been looked at: more was asked for, and nothing was there.
+    /// All that was read has been looked at: more was asked for, and none was given.
     is_dry: bool,
     /// Of the streams begun, how many have been accepted or never will be.
     settled: u32,
@@ -43,7 +46,7 @@ pub(super) struct Watched<'s> {
 impl Watch {
     /// Why the connection has to end, if it has to. Nothing is read from then on.
     pub(super) fn fault(&self) -> Option<Reason> {
-        self.0.borrow().frames.fault().map(|fault| match fault {
+        self.state.borrow().frames.fault().map(|fault| match fault {
             FrameFault::Protocol => Reason::PROTOCOL_ERROR,
             FrameFault::FlowControl => Reason::FLOW_CONTROL_ERROR,
             FrameFault::FrameSize => Reason::FRAME_SIZE_ERROR,
@@ -53,24 +56,29 @@ impl Watch {
 
     /// Since when a header block has been coming that is not whole.
     pub(super) fn block_since(&self) -> Option<Instant> {
-        self.0.borrow().frames.block_since()
+        self.state.borrow().frames.block_since()
     }
 
     /// The client is sent so many bytes of a body.
     pub(super) fn note_sent(&self, bytes: usize) {
-        self.0.borrow_mut().frames.note_sent(bytes);
+        self.state.borrow_mut().frames.note_sent(bytes);
+    }
+
+    /// A frame of next to nothing that the client has sent was of use.
+    pub(super) fn note_used(&self) {
+        self.state.borrow_mut().frames.note_used();
     }
 
     /// A stream was accepted. True if no other has come that might be.
     pub(super) fn was_last(&self) -> bool {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         state.settled = state.settled.wrapping_add(1);
         state.settled == state.frames.heads()
     }
 
     /// There is no stream to accept. Those that were refused will never be.
     pub(super) fn note_none(&self) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         if state.is_dry {
             state.settled = state.frames.heads();
         }
@@ -94,7 +102,7 @@ impl Watch {
 
     /// How many of these bytes, the next to come, may be read.
     fn follow(&self, bytes: &[u8]) -> usize {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let preface = bytes.len().min(PREFACE_BYTES.saturating_sub(state.preface));
         state.preface += preface;
         preface + state.frames.follow(bytes.get(preface..).unwrap_or_default(), net::now())
@@ -112,10 +120,14 @@ impl AsyncRead for Watched<'_> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.watch.0.borrow_mut().is_dry = read.is_pending();
+        let read = match self.watch.turn.poll_go_on(cx) {
+            Poll::Ready(()) => Pin::new(&mut self.stream).poll_read(cx, buf),
+            Poll::Pending => Poll::Pending,
+        };
+        self.watch.state.borrow_mut().is_dry = read.is_pending();
         ready!(read)?;
         let came = buf.filled().get(before..).unwrap_or_default();
+        self.watch.turn.note_read(came.len());
         let passed = self.watch.follow(came);
         if passed == 0 && !came.is_empty() {
             buf.set_filled(before);
@@ -191,7 +203,7 @@ mod tests {
             watch.note_none();
             begin(&watch, 5);
             assert!(!watch.was_last(), "the others may still come");
-            watch.0.borrow_mut().is_dry = true;
+            watch.state.borrow_mut().is_dry = true;
             watch.note_none();
             begin(&watch, 7);
             assert!(watch.was_last(), "the others were refused");

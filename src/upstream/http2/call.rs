@@ -158,6 +158,11 @@ impl Lease {
         self.link.note_sent(bytes);
     }
 
+    /// A frame of next to nothing came from the peer, and somebody had a use for it.
+    pub fn note_received(&self) {
+        self.link.note_received();
+    }
+
     /// What an error that the answer, its body or the request's body reported means.
     #[must_use]
     pub fn explain(&self, error: &h2::Error) -> CallError {

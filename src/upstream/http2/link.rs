@@ -189,6 +189,13 @@ impl Link {
         }
     }
 
+    /// A frame of next to nothing that came on it was of use.
+    pub(super) fn note_received(&self) {
+        if let Some(wire) = self.wire.upgrade() {
+            wire.note_received();
+        }
+    }
+
     /// Its task ends it because of what the peer does: what its calls are told.
     pub(super) fn condemn(&self, why: &'static str) {
         self.epitaph.set(Some(why));

@@ -25,6 +25,12 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(2);
 /// read, from making us queue an answer for each.
 const ERROR_RESETS_MAX: usize = 10_000;
 
+/// What small DATA frames that wait may waste in the library's bookkeeping: no bound, since it never gives back what comes
+/// for calls that were given up, and ends honest connections for it, with all their calls. None wait there: a connection is
+/// read in turns, and whoever reads an answer takes what has come, whether it can go on or not. Frames of next to nothing
+/// cost tokens.
+const DATA_FRAME_BUDGET: usize = usize::MAX;
+
 /// Bounds of a shard's upstream HTTP/2 connections. A time of zero means "never".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -81,8 +87,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Everything the `h2` crate has a default for is set here, so that a new version of it changes nothing. Its budget for
-    /// small DATA frames follows the connection's window.
+    /// Everything the `h2` crate has a default for is set here, so that a new version of it changes nothing.
     pub(super) fn builder(&self) -> h2::client::Builder {
         let mut builder = h2::client::Builder::new();
         builder
@@ -96,6 +101,7 @@ impl Settings {
             .max_concurrent_reset_streams(RESET_STREAMS_MAX)
             .reset_stream_duration(RESET_STREAM_DURATION)
             .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+            .data_frame_budget(DATA_FRAME_BUDGET)
             // Nobody would read a pushed answer.
             .enable_push(false)
             .max_concurrent_streams(0)

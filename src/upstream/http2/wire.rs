@@ -13,7 +13,7 @@ use mesher_actors::snapshot::stats::ShardStats;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::codec::{FrameFault, FrameWatch};
-use crate::net::{self, Stream};
+use crate::net::{self, Stream, Turn};
 use crate::upstream::Connection;
 
 /// An open connection that speaks HTTP/2; counted while it lives. Closed when the last owner is gone: the protocol's side
@@ -23,6 +23,7 @@ pub(super) struct Wire {
     heard: Cell<Instant>,
     /// What comes.
     frames: RefCell<FrameWatch>,
+    turn: Turn,
     /// Part of what the crate wants to be written has left, and the rest has not.
     midway: Cell<bool>,
     /// Nothing more comes.
@@ -44,6 +45,7 @@ impl Wire {
             connection,
             heard: Cell::new(net::now()),
             frames: RefCell::new(FrameWatch::of_server()),
+            turn: Turn::default(),
             midway: Cell::new(false),
             ended: Cell::new(false),
             untold: Cell::new(None),
@@ -74,6 +76,11 @@ impl Wire {
     /// So many bytes of a request's body go out.
     pub(super) fn note_sent(&self, bytes: usize) {
         self.frames.borrow_mut().note_sent(bytes);
+    }
+
+    /// A frame of next to nothing that came was of use.
+    pub(super) fn note_received(&self) {
+        self.frames.borrow_mut().note_used();
     }
 
     /// The peer has sent more frames that ask for no work than it has a use for. It is not read any more.
@@ -142,6 +149,7 @@ impl AsyncRead for Io {
         if self.0.is_flooded() {
             return Poll::Pending;
         }
+        ready!(self.0.turn.poll_go_on(cx));
         let before = buf.filled().len();
         let read = ready!(self.with(|stream| stream.poll_read(cx, buf)));
         let came = buf.filled().get(before..).unwrap_or_default();
@@ -156,6 +164,7 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         self.0.heard.set(net::now());
+        self.0.turn.note_read(came.len());
         let passed = self.0.follow(came);
         buf.set_filled(before + passed);
         if passed == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }

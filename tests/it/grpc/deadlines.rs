@@ -77,9 +77,11 @@ fn a_short_deadline_is_kept_to_some_milliseconds() {
     const DEADLINE: Duration = Duration::from_millis(20);
     let (script, _told) = patient(0);
     on_the_wire(script, |connection, service| async move {
-        // One after the other, so that each begins when a coarse clock has just moved on. Of ten the machine hinders some.
-        let mut fastest = PATIENCE;
-        for _ in 0..10 {
+        // One after the other, so that each begins when a coarse clock has just moved on. Of ten the machine hinders some;
+        // of more, if it is busy.
+        let (all, mut fastest, mut calls) = (Instant::now(), PATIENCE, 0);
+        while calls < 10 || (fastest >= 3 * DEADLINE && all.elapsed() < PATIENCE / 2) {
+            calls += 1;
             let begun = Instant::now();
             let (head, ..) = ask(connection.clone(), call(service, &[("grpc-timeout", "20m")])).await;
             let took = begun.elapsed();

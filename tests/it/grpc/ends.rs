@@ -42,9 +42,9 @@ pub(crate) async fn a_deadline_ends_a_call_at_the_client_and_at_the_server(clien
 
 pub(crate) async fn the_server_is_told_what_is_left_of_the_deadline(client: EchoClient) {
     let mut request = Request::new(EchoRequest::default());
-    request.set_timeout(Duration::from_secs(30));
+    request.set_timeout(Duration::from_secs(600));
     let told_ms = client.unary(request).await.unwrap().time_left_ms;
-    assert!((10_000..=30_000).contains(&told_ms), "{told_ms} ms");
+    assert!((300_000..=600_000).contains(&told_ms), "{told_ms} ms");
     let told_ms = client.unary(EchoRequest::default()).await.unwrap().time_left_ms;
     assert_eq!(told_ms, 0, "a deadline that the client has not set");
 }

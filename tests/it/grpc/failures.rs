@@ -84,9 +84,14 @@ fn a_server_that_dies_in_the_middle_of_its_answer_is_unavailable() {
         }
     });
     for (sidecar, calls) in [(&mesh.caller, 4), (&mesh.provider, 2)] {
-        assert_eq!(sidecar.metric_of("mesher_grpc_calls_total", "grpc_status=\"14\""), calls);
+        // A call is counted once its last frame is out, which the client may see first.
+        wait_until("the calls to be counted", PATIENCE, || {
+            sidecar.metric_of("mesher_grpc_calls_total", "grpc_status=\"14\"") == calls
+        });
         // Those that another sidecar has ended have ended in order.
-        assert_eq!(sidecar.metric_of("mesher_requests_total", "flag=\"UR\""), 2);
+        wait_until("their ends to be counted", PATIENCE, || {
+            sidecar.metric_of("mesher_requests_total", "flag=\"UR\"") == 2
+        });
     }
 }
 

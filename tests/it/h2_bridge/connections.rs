@@ -73,8 +73,8 @@ fn who_connects_while_the_end_is_announced_is_served_before_it_hears_goaway() {
     on_both_drivers(|driver| {
         let origin = Origin::answering("hello");
         let conf = caller_conf(driver, &[("orders", &[origin.address()])])
-            .set("mesher.yaml", "mesher.drain.graceSeconds", "15s")
-            .set("mesher.yaml", "mesher.drain.timeoutSeconds", "30s");
+            .set("mesher.yaml", "mesher.drain.graceSeconds", "10m")
+            .set("mesher.yaml", "mesher.drain.timeoutSeconds", "10m");
         let mesher = Start::new(conf).ready();
         mesher.terminate();
         wait_until("the announcement", PATIENCE, || {

@@ -31,7 +31,9 @@ fn a_call_goes_to_the_local_port_for_grpc_and_a_request_to_the_one_for_rest() {
             let mut client = Client::connect(mesher.conf().incoming).await;
             assert_eq!(client.ask(get("http://provider/"), None).await.text(), "rest");
         });
-        assert_eq!(mesher.metric_of("mesher_grpc_calls_total", "grpc_status=\"5\""), 2);
+        wait_until("both calls to be counted", PATIENCE, || {
+            mesher.metric_of("mesher_grpc_calls_total", "grpc_status=\"5\"") == 2
+        });
     });
 }
 

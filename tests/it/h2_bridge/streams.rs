@@ -45,7 +45,7 @@ fn a_reader_that_is_slow_holds_up_the_service_and_not_mesher() {
             })
         });
         let mesher = calling(driver, &[("orders", grpc(service.address))]);
-        let before = mesher.resident_bytes();
+        let before = mesher.anonymous_bytes();
         local(async {
             let mut client = Client::connect(mesher.conf().outgoing).await;
             let (response, _) = client.send(get("http://orders/"), true).await;
@@ -57,10 +57,10 @@ fn a_reader_that_is_slow_holds_up_the_service_and_not_mesher() {
                 tokio::task::yield_now().await;
             }
             assert!(total < 4 << 20, "{total} bytes were taken that nobody reads");
-            assert!(mesher.resident_bytes() < before + (8 << 20));
+            assert!(mesher.anonymous_bytes() < before + (8 << 20));
             assert_eq!(rest(&mut body).await.unwrap().len(), BODY);
         });
-        assert!(mesher.resident_bytes() < before + (8 << 20));
+        assert!(mesher.anonymous_bytes() < before + (8 << 20));
     });
 }
 
@@ -160,7 +160,7 @@ fn a_call_that_its_client_gives_up_is_given_up_at_the_service() {
         client.send("GET http://two/ HTTP/1.1\r\nHost: two\r\n\r\n");
         assert_eq!(told.recv_timeout(PATIENCE), Ok(None));
         drop(client);
-        assert_eq!(told.recv_timeout(CANCELLED), Ok(Some(Reason::CANCEL)));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(Reason::CANCEL)));
     });
 }
 

@@ -64,17 +64,17 @@ fn a_slow_reader_slows_the_service_down_instead_of_filling_memory() {
             pour(stream, &counted);
         });
         let mesher = caller(driver, &[("orders", &[origin.address()])]);
-        let before = mesher.resident_bytes();
+        let before = mesher.anonymous_bytes();
         let mut client = mesher.connect();
         client.send("GET http://orders/ HTTP/1.1\r\nHost: orders\r\n\r\n");
         client.read_head_text();
         let stood = wait_for_standstill(&written);
         assert!(stood < KERNEL_HOLDS, "{stood} bytes were taken from the service though nobody reads");
-        let grown = mesher.resident_bytes().saturating_sub(before);
+        let grown = mesher.anonymous_bytes().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
         let at_hand = client.read_buffered().len() as u64;
         drain(client.stream(), at_hand);
-        let grown = mesher.resident_bytes().saturating_sub(before);
+        let grown = mesher.anonymous_bytes().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
     });
 }
@@ -94,7 +94,7 @@ fn a_slow_service_slows_an_upload_down_instead_of_filling_memory() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         });
         let mesher = caller(driver, &[("orders", &[origin.address()])]);
-        let before = mesher.resident_bytes();
+        let before = mesher.anonymous_bytes();
         let mut client = mesher.connect();
         client
             .send(format!("POST http://orders/ HTTP/1.1\r\nHost: orders\r\nContent-Length: {LARGE}\r\n\r\n"));
@@ -106,12 +106,12 @@ fn a_slow_service_slows_an_upload_down_instead_of_filling_memory() {
                 stood < KERNEL_HOLDS,
                 "{stood} bytes were taken from the client though the service reads nothing"
             );
-            let grown = mesher.resident_bytes().saturating_sub(before);
+            let grown = mesher.anonymous_bytes().saturating_sub(before);
             assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
             gate.open();
         });
         assert_eq!(client.read_response().text(), "ok");
-        let grown = mesher.resident_bytes().saturating_sub(before);
+        let grown = mesher.anonymous_bytes().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
     });
 }
@@ -129,7 +129,7 @@ fn requests_that_wait_for_the_one_before_them_wait_at_the_client() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         });
         let mesher = caller(driver, &[("orders", &[origin.address()])]);
-        let before = mesher.resident_bytes();
+        let before = mesher.anonymous_bytes();
         let written = AtomicU64::new(0);
         let clients: Vec<_> = (0..CLIENTS).map(|_| mesher.connect()).collect();
         std::thread::scope(|scope| {
@@ -144,7 +144,7 @@ fn requests_that_wait_for_the_one_before_them_wait_at_the_client() {
             }
             let stood = wait_for_standstill(&written);
             assert!(stood < CLIENTS as u64 * KERNEL_HOLDS, "{stood} bytes were taken from the clients");
-            let grown = mesher.resident_bytes().saturating_sub(before);
+            let grown = mesher.anonymous_bytes().saturating_sub(before);
             assert!(grown < GROWTH_MAX, "mesher grew by {grown} bytes");
             for client in &clients {
                 let _ = client.stream().shutdown(std::net::Shutdown::Both);

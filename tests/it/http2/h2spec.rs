@@ -14,7 +14,7 @@ const LOST: &[Lost] = &[(
     "the listener speaks HTTP/1 too: what is no preface is a request, and is refused as one, with 400",
 )];
 /// Seconds that a case waits for an answer.
-const PATIENCE: &str = "5";
+const PATIENCE: &str = "20";
 
 /// Plays the cases. The report is JUnit's XML, one case a line.
 fn play(program: &PathBuf, address: SocketAddr, how: &[&str]) -> Results {

@@ -8,6 +8,7 @@ use super::frame::{self, Frame, PREFACE, flag, kind, setting};
 use super::hpack::Block;
 use super::rogue::Rogue;
 use super::siege::{LARGE, LARGE_BYTES, ROGUE, Siege};
+use crate::support::wait::PATIENCE;
 
 /// A window that fits no ten frames of gRPC: each answer of [`LARGE_BYTES`] takes thousands of updates.
 const SMALL_WINDOW: u32 = 256;
@@ -68,7 +69,8 @@ fn a_service_that_takes_a_long_upload_through_small_windows_is_not_taken_for_a_f
     });
     let siege = Siege::calling(service.address(), "grpc");
     let length = PIECES * SMALL_WINDOW as usize;
-    let mut client = siege.mesher().connect();
+    // A round trip for each piece: that adds up on a busy machine.
+    let mut client = siege.mesher().connect().deadline(10 * PATIENCE);
     client
         .send(format!("POST http://{ROGUE}/ HTTP/1.1\r\nHost: {ROGUE}\r\nContent-Length: {length}\r\n\r\n"));
     client.send(vec![b'x'; length]);

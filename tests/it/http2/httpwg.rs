@@ -46,8 +46,8 @@ const ANSWERING: &str =
     "STREAM_CLOSED while the request is still being answered, PROTOCOL_ERROR once the crate has forgotten it";
 /// Why a case is lost whose request is refused as it should be (RFC 9113 section 8.1.1 allows a response).
 const ANSWERED: &str = "the stream is answered with 400 and the reason, not reset without one";
-/// Milliseconds that a case waits for a frame.
-const PATIENCE: &str = "5000";
+/// Milliseconds that a case waits for a frame. One that is lost waits for all of it.
+const PATIENCE: &str = "15000";
 /// What stands before the name of each case.
 const SECTION: &str = "RFC 9113 :: ";
 

@@ -20,5 +20,6 @@ mod malformed;
 mod rogue;
 mod service;
 mod siege;
+mod small_messages; // many frames, for a reason
 mod suite;
 mod suited;

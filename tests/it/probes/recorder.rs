@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex};
 use super::strict::{self, Strict, Unread};
 use crate::support::server::Server;
 
+/// The target of requests that are answered and not remembered.
+pub(crate) const BYSTANDER: &str = "/bystander";
+
 /// The origin. Dropping it closes everything.
 pub(crate) struct Recorder {
     server: Server,
@@ -52,7 +55,9 @@ fn serve(mut stream: &TcpStream, record: &Mutex<Record>) {
         match strict::read(&mut reader) {
             Ok(request) => {
                 let answer = answer(&request);
-                record.lock().unwrap().requests.push(request);
+                if request.target != BYSTANDER {
+                    record.lock().unwrap().requests.push(request);
+                }
                 if stream.write_all(&answer).is_err() {
                     return;
                 }

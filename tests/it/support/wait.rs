@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Time after which a test gives up on something that should take milliseconds. Generous, because two cores may
-/// carry a whole suite; a passing test never waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which a test gives up on something that should take milliseconds. Generous, because two slow and busy cores
+/// may carry a whole suite; a passing test never waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(2);

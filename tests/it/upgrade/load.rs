@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::support::client::Client;
 use super::super::support::wait::{PATIENCE, wait_until};
+
+/// A connection that has been silent for longer is not used again, as by any client that knows how long its peer keeps one:
+/// the old process closes it when its grace of a second is over, which may be just when it would be used.
+const KEPT_FOR: Duration = Duration::from_millis(500);
 
 /// Clients that ask until they are stopped; any request that fails is remembered.
 pub(super) struct Load {
@@ -31,12 +35,13 @@ impl Load {
             let (stop, answered, failures) =
                 (load.stop.clone(), load.answered.clone(), load.failures.clone());
             load.clients.push(std::thread::spawn(move || {
-                let mut connection = None;
+                let (mut connection, mut used) = (None, Instant::now());
                 while !stop.load(Ordering::Relaxed) {
-                    match ask(address, connection.take()) {
+                    match ask(address, connection.take().filter(|_| used.elapsed() < KEPT_FOR)) {
                         Ok(left) => connection = left.filter(|_| number < kept),
                         Err(why) => failures.lock().unwrap().push(why),
                     }
+                    used = Instant::now();
                     answered.fetch_add(1, Ordering::Relaxed);
                     std::thread::park_timeout(Duration::from_millis(5));
                 }

@@ -86,7 +86,7 @@ fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
     assert!(deaf.read(&mut [0; 64]).unwrap() > 0);
     let before = std::time::Instant::now();
     fixture.admin.stop();
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(before.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_client_that_sends_nothing_does_not_hold_up_the_stop() {
     assert_eq!(fixture.get("/live").status, 200);
     let before = std::time::Instant::now();
     fixture.admin.stop();
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(before.elapsed() < Duration::from_secs(30));
     assert!(!matches!(silent.read(&mut [0; 64]), Ok(1..)), "an answer to no request");
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Longest wait for anything: far above what a loopback needs, so only a fault reaches it.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running peer.
 pub(super) struct Peer {
@@ -66,9 +66,13 @@ impl Peer {
     }
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens. It stays taken, so that no other test is given it.
 pub(super) fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    std::mem::forget(socket);
+    address
 }
 
 fn read(stream: &mut impl Read) -> String {

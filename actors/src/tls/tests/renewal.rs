@@ -8,7 +8,7 @@ use crate::status::StatusBoard;
 use crate::tls::Keeper;
 
 /// For something to be noticed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A keeper and what it tells.
 struct Kept {
