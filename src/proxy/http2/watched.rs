@@ -86,12 +86,12 @@ impl Watch {
 
     /// Since when the client takes nothing more of what waits for it. Nothing if nothing waits.
     pub(super) fn stuck_since(&self) -> Option<Instant> {
-        self.0.borrow().stuck_since
+        self.state.borrow().stuck_since
     }
 
     /// Notes whether what was to be written has left.
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {
-        let stuck = &mut self.0.borrow_mut().stuck_since;
+        let stuck = &mut self.state.borrow_mut().stuck_since;
         if written.is_pending() {
             stuck.get_or_insert_with(net::now);
         } else {
