@@ -29,7 +29,7 @@ const SUPPORTED: u16 = 1;
 const SEND_QUEUE: Opcode = 0x5411;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 const SEND_QUEUE: Opcode = 0x7472;
-#[cfg(any(target_arch = "powerpc64", target_arch = "sparc64"))]
+#[cfg(any(target_arch = "powerpc", target_arch = "powerpc64", target_arch = "sparc64"))]
 const SEND_QUEUE: Opcode = 0x4004_7473;
 
 /// `struct io_uring_probe` with room for its operations behind it. Only bytes, so any content is valid.

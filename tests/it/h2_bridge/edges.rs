@@ -206,7 +206,7 @@ fn a_client_that_reads_slowly_gets_all_that_was_answered_before_a_shutdown() {
                 kind::DATA => {
                     came += frame.payload.len();
                     ended += u32::from(frame.has(flag::END_STREAM));
-                    // As a line of some 2 MB a second.
+                    #[expect(clippy::disallowed_methods, reason = "a line of some 2 MB a second")]
                     thread::sleep(Duration::from_nanos(500 * frame.payload.len() as u64));
                     let room = u32::try_from(frame.payload.len()).unwrap();
                     let _ = socket.write_all(&Frame::window_update(0, room).bytes());
