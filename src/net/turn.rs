@@ -14,7 +14,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// To be asked before each read. Pending once after [`TURN_BYTES`], and the task is queued again, behind those that wait.
+    /// To be asked before each read. Pending once after 64 KiB, and the task is queued again, behind those that wait.
     pub fn poll_go_on(&self, cx: &Context<'_>) -> Poll<()> {
         if self.read.get() < TURN_BYTES {
             return Poll::Ready(());
