@@ -11,17 +11,26 @@ const TURN_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Turn {
     read: Cell<usize>,
+    is_over: Cell<bool>,
 }
 
 impl Turn {
     /// To be asked before each read. Pending once after 64 KiB, and the task is queued again, behind those that wait.
     pub fn poll_go_on(&self, cx: &Context<'_>) -> Poll<()> {
         if self.read.get() < TURN_BYTES {
+            self.is_over.set(false);
             return Poll::Ready(());
         }
         self.read.set(0);
+        self.is_over.set(true);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The pause has come, and nothing was asked since: who looks at a connection several times in a row has to stop.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// So many bytes were read.
@@ -54,8 +63,10 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let mut pauses = 0;
         for _ in 0..100 {
-            pauses += usize::from(turn.poll_go_on(&cx).is_pending());
-            assert!(turn.poll_go_on(&cx).is_ready());
+            let paused = turn.poll_go_on(&cx).is_pending();
+            assert_eq!(turn.is_over(), paused);
+            pauses += usize::from(paused);
+            assert!(turn.poll_go_on(&cx).is_ready() && !turn.is_over());
             turn.note_read(TURN_BYTES / 4);
         }
         assert_eq!((pauses, wakes.0.load(Ordering::Relaxed)), (24, 24));

@@ -42,6 +42,11 @@ impl Ahead {
         data.map(|data| Ok(Piece::Data(data))).or_else(|| self.last.take())
     }
 
+    /// Nothing but the end is there.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.whole.is_empty() && self.tail.is_empty() && matches!(self.last, Some(Ok(Piece::End)))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.tail.is_empty() && self.last.is_none()
     }
@@ -69,12 +74,16 @@ mod tests {
                 ahead.push(data(*length, byte));
                 wanted.extend(vec![byte; *length]);
             }
+            prop_assert!(!ahead.is_at_end());
             ahead.push(Ok(Piece::End));
             let (mut came, mut pieces, mut is_ended) = (Vec::new(), 0, false);
             while let Some(piece) = ahead.pop() {
                 prop_assert!(!is_ended);
                 match piece {
-                    Ok(Piece::Data(piece)) => came.extend_from_slice(&piece),
+                    Ok(Piece::Data(piece)) => {
+                        came.extend_from_slice(&piece);
+                        prop_assert_eq!(ahead.is_at_end(), came.len() == wanted.len());
+                    }
                     _ => is_ended = true,
                 }
                 pieces += 1;

@@ -78,7 +78,10 @@ impl<P: Peer> Source for Inflow<P> {
     }
 
     fn is_ended(&self) -> bool {
-        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty()) && self.stream.is_end_stream()
+        match self.ahead.as_ref().filter(|ahead| !ahead.is_empty()) {
+            Some(ahead) => ahead.is_at_end(),
+            None => self.stream.is_end_stream(),
+        }
     }
 
     fn passed(&mut self, bytes: usize) {
@@ -87,7 +90,8 @@ impl<P: Peer> Source for Inflow<P> {
     }
 
     fn gather(&mut self, cx: &mut Context<'_>) {
-        while self.ahead.as_ref().is_none_or(|ahead| ahead.last.is_none()) && !self.stream.is_end_stream() {
+        // The end is taken, too: the crate forgets it when the connection ends.
+        while self.ahead.as_ref().is_none_or(|ahead| ahead.last.is_none()) {
             let Poll::Ready(piece) = self.poll_stream(cx) else { return };
             self.ahead.get_or_insert_default().push(piece);
         }
@@ -97,6 +101,14 @@ impl<P: Peer> Source for Inflow<P> {
 /// What goes on a stream.
 pub(super) struct Outflow {
     pub(super) stream: SendStream<Bytes>,
+}
+
+impl Drop for Outflow {
+    fn drop(&mut self) {
+        // Room that was wished for, and may still come, is left to others: a stream that is given up lives on for a while, and
+        // the connection's window would be given to it.
+        self.stream.reserve_capacity(0);
+    }
 }
 
 impl Sink for Outflow {
@@ -124,5 +136,78 @@ impl Sink for Outflow {
 
     fn poll_flushed(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    const WIDE: u32 = 1 << 20;
+
+    fn request() -> http::Request<()> {
+        http::Request::post("http://orders/").body(()).unwrap()
+    }
+
+    /// The window of a connection, as every peer has it at first (RFC 9113 section 6.9.2).
+    const WINDOW: usize = 65_535;
+
+    #[test]
+    fn room_that_a_given_up_stream_has_wished_for_is_left_to_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let scenario = async {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            let (read, mut readers) = tokio::sync::mpsc::unbounded_channel();
+            let server = async move {
+                let mut server = h2::server::Builder::new()
+                    .initial_window_size(WIDE)
+                    .handshake::<_, Bytes>(far)
+                    .await
+                    .unwrap();
+                while let Some(Ok((request, respond))) = server.accept().await {
+                    let _ = read.send((request.into_body(), respond));
+                }
+            };
+            let client = async move {
+                let (mut sender, connection) = h2::client::handshake(near).await.unwrap();
+                let driver = tokio::spawn(connection);
+                let mut call = async || {
+                    poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
+                    let (response, stream) = sender.send_request(request(), false).unwrap();
+                    (response, Outflow { stream })
+                };
+                let (_first, mut flow) = call().await;
+                let mut left = WINDOW;
+                while left > 0 {
+                    let room = poll_fn(|cx| flow.poll_room(cx, left)).await.unwrap();
+                    flow.put(vec![0; room].into(), false).unwrap();
+                    left -= room;
+                }
+                // One that wants all there will be, and is given up, while its answer is still awaited.
+                let (_response, mut given_up) = call().await;
+                assert!(poll_fn(|cx| Poll::Ready(given_up.poll_room(cx, WINDOW).is_pending())).await);
+                let (_other, mut other) = call().await;
+                assert!(poll_fn(|cx| Poll::Ready(other.poll_room(cx, 5).is_pending())).await);
+                drop(given_up);
+                let (mut body, _respond) = readers.recv().await.unwrap();
+                let mut taken = 0;
+                while taken < WINDOW {
+                    taken += body.data().await.unwrap().unwrap().len();
+                }
+                body.flow_control().release_capacity(WINDOW).unwrap();
+                assert_eq!(poll_fn(|cx| other.poll_room(cx, 5)).await.unwrap(), 5);
+                driver.abort();
+            };
+            tokio::select! {
+                () = server => unreachable!("it serves for ever"),
+                () = client => {}
+            }
+        };
+        let limited = async { tokio::time::timeout(Duration::from_secs(20), scenario).await };
+        runtime.block_on(limited).expect("the other stream gets no room");
     }
 }

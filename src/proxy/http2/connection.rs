@@ -100,6 +100,11 @@ impl Connection<'_> {
                         self.leave();
                         continue;
                     }
+                    if self.session.watch.is_turn_over() {
+                        // The crate would read on for each stream that waits here.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     // The crate has looked at all that has come: asking it again costs as much as that.
                     if !was_last {
                         continue;

@@ -149,6 +149,8 @@ async fn splice(
                 Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Ended::UpstreamGone),
                 Poll::Pending => {}
             }
+        } else {
+            from.gather(cx);
         }
         let back_ended = match back.poll(cx, &mut reader, client) {
             Poll::Ready(Ok(())) => true,

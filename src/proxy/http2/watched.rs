@@ -69,6 +69,11 @@ impl Watch {
         self.state.borrow_mut().frames.note_used();
     }
 
+    /// Others on the shard are to have their turn before more is read.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.turn.is_over()
+    }
+
     /// A stream was accepted. True if no other has come that might be.
     pub(super) fn was_last(&self) -> bool {
         let mut state = self.state.borrow_mut();

@@ -7,9 +7,9 @@ use super::super::support::client::Response;
 use super::super::support::conf::Conf;
 use super::super::support::process::{Mesher, Start};
 use super::super::support::wait::{PATIENCE, wait_until};
-use super::attacker::Attacker;
+use super::attacker::{Attacker, Said};
 use super::client::{Answer, Client};
-use super::frame::{Frame, error, flag};
+use super::frame::{Frame, error, flag, setting};
 use super::hpack::{AUTHORITY, Block};
 use super::rogue::Rogue;
 
@@ -213,4 +213,16 @@ fn an_answer_that_is_whole_comes_through_though_its_service_goes_before_it_has_t
     ));
     let answer = client.read_response();
     assert_eq!((answer.status, answer.text()), (200, "no, thanks"));
+    // Also to one that takes it only when the service has long gone.
+    let slow = Attacker::connect(mesher.conf().outgoing);
+    slow.send(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]).bytes());
+    slow.send(Frame::head(1, &Block::request("POST", "/")).bytes());
+    slow.send(Frame::data(1, "half").bytes());
+    wait_until("the head", PATIENCE, || slow.said().statuses.get(&200) == Some(&1));
+    mesher.wait_until_upstream_open(0);
+    slow.send(Frame::window_update(1, 100).bytes());
+    // The request has no end, so the stream is reset behind a whole answer, without an error (RFC 9113 section 8.1).
+    wait_until("the end of the stream", PATIENCE, || !slow.said().resets.is_empty());
+    let Said { data_bytes, resets, .. } = slow.said();
+    assert_eq!((data_bytes, resets), (10, [(error::NO_ERROR, 1)].into()));
 }
