@@ -101,22 +101,34 @@ impl<P: Peer> Source for Inflow<P> {
 /// What goes on a stream.
 pub(super) struct Outflow {
     pub(super) stream: SendStream<Bytes>,
+    /// More room was asked for than there is.
+    wishes: bool,
+}
+
+impl Outflow {
+    pub(super) fn new(stream: SendStream<Bytes>) -> Self {
+        Self { stream, wishes: false }
+    }
 }
 
 impl Drop for Outflow {
     fn drop(&mut self) {
-        // Room that was wished for, and may still come, is left to others: a stream that is given up lives on for a while, and
-        // the connection's window would be given to it.
-        self.stream.reserve_capacity(0);
+        // Room that may still come is left to others: a stream that is given up lives on for a while, and the connection's
+        // window would be given to it.
+        if self.wishes {
+            self.stream.reserve_capacity(0);
+        }
     }
 }
 
 impl Sink for Outflow {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Closed>> {
         self.stream.reserve_capacity(wanted);
+        self.wishes = true;
         loop {
             let room = self.stream.capacity();
             if room > 0 {
+                self.wishes = room < wanted;
                 return Poll::Ready(Ok(room.min(wanted)));
             }
             match ready!(self.stream.poll_capacity(cx)) {
@@ -178,7 +190,7 @@ mod tests {
                 let mut call = async || {
                     poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
                     let (response, stream) = sender.send_request(request(), false).unwrap();
-                    (response, Outflow { stream })
+                    (response, Outflow::new(stream))
                 };
                 let (_first, mut flow) = call().await;
                 let mut left = WINDOW;

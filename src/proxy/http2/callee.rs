@@ -51,7 +51,7 @@ pub(in crate::proxy) fn call(
     *request.headers_mut() = take(&mut parts.headers);
     let Call { answer, body, lease: place } = ready.send(request, !has_body).map_err(Lost::from)?;
     let lease = &*lease.insert(place);
-    Ok((Upload { flow: Outflow { stream: body }, lease }, Callee { stage: Stage::Head(answer), lease }))
+    Ok((Upload { flow: Outflow::new(body), lease }, Callee { stage: Stage::Head(answer), lease }))
 }
 
 impl Peer for &Lease {

@@ -81,7 +81,7 @@ impl Client for Responder {
             self.messages = Some(Messages::default());
         }
         let stream = self.respond.send_response(head, end).map_err(|_| Closed)?;
-        self.body = Some(Outflow { stream });
+        self.body = Some(Outflow::new(stream));
         Ok(())
     }
 
