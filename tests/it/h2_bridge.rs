@@ -18,7 +18,7 @@ use h2::Reason;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use mesher::net::Driver;
 
-use self::peers::{Client, Service, in_time, local, piece, reason, rest, whole};
+use self::peers::{Client, Service, heard, in_time, local, piece, reason, rest, whole};
 use super::support::conf::Conf;
 use super::support::mesh::{caller, caller_conf, on_both_drivers};
 use super::support::net::free_port;

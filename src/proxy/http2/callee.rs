@@ -60,7 +60,7 @@ impl Peer for &Lease {
     }
 
     fn note_used(&self) {
-        self.note_received();
+        Lease::note_used(self);
     }
 }
 

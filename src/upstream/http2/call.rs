@@ -159,8 +159,8 @@ impl Lease {
     }
 
     /// A frame of next to nothing came from the peer, and somebody had a use for it.
-    pub fn note_received(&self) {
-        self.link.note_received();
+    pub fn note_used(&self) {
+        self.link.note_used();
     }
 
     /// What an error that the answer, its body or the request's body reported means.

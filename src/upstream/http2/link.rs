@@ -190,9 +190,9 @@ impl Link {
     }
 
     /// A frame of next to nothing that came on it was of use.
-    pub(super) fn note_received(&self) {
+    pub(super) fn note_used(&self) {
         if let Some(wire) = self.wire.upgrade() {
-            wire.note_received();
+            wire.note_used();
         }
     }
 

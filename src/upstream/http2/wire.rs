@@ -79,7 +79,7 @@ impl Wire {
     }
 
     /// A frame of next to nothing that came was of use.
-    pub(super) fn note_received(&self) {
+    pub(super) fn note_used(&self) {
         self.frames.borrow_mut().note_used();
     }
 

@@ -107,22 +107,9 @@ fn a_tunnel_whose_client_resets_it_is_reset_at_the_service_too() {
         local(async {
             let mut client = Client::connect(mesher.conf().outgoing).await;
             let (mut there, _back) = tunnel(&mut client, b"half").await;
-            in_time(async {
-                while told.try_recv().is_err() {
-                    tokio::task::yield_now().await
-                }
-            })
-            .await;
+            assert_eq!(heard(&told).await, Ok(4));
             there.send_reset(Reason::CANCEL);
-            let end = in_time(async {
-                loop {
-                    match told.try_recv() {
-                        Ok(end) => break end,
-                        Err(_) => tokio::task::yield_now().await,
-                    }
-                }
-            });
-            assert_eq!(end.await, Err(ErrorKind::ConnectionReset));
+            assert_eq!(heard(&told).await, Err(ErrorKind::ConnectionReset));
         });
     });
 }
@@ -153,12 +140,7 @@ fn what_a_service_has_said_comes_through_a_tunnel_though_it_listens_no_more() {
             // It has come there once mesher has answered what was said behind it.
             other.ask(get("http://nobody/"), None).await;
             close.send(()).unwrap();
-            in_time(async {
-                while told.try_recv().is_err() {
-                    tokio::task::yield_now().await
-                }
-            })
-            .await;
+            heard(&told).await;
             for _ in 0..5 {
                 let _ = there.send_data(Bytes::from_static(b"more"), false);
                 other.ask(get("http://nobody/"), None).await;

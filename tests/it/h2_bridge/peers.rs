@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -217,6 +218,19 @@ pub(crate) async fn piece(body: &mut RecvStream) -> Bytes {
 /// Waits for something that must not take long.
 pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.expect("it took too long")
+}
+
+/// What another thread tells next. Tasks of this one go on meanwhile.
+pub(crate) async fn heard<T>(told: &Receiver<T>) -> T {
+    in_time(async {
+        loop {
+            match told.try_recv() {
+                Ok(word) => break word,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
 }
 
 /// The code by which a stream was reset.

@@ -123,22 +123,9 @@ fn a_call_that_its_client_gives_up_is_given_up_at_the_service() {
         local(async {
             let mut client = Client::connect(mesher.conf().outgoing).await;
             let (_response, mut there) = client.send(get("http://two/"), true).await;
-            in_time(async {
-                while told.try_recv().is_err() {
-                    tokio::task::yield_now().await
-                }
-            })
-            .await;
+            heard(&told).await;
             there.send_reset(Reason::CANCEL);
-            let code = in_time(async {
-                loop {
-                    match told.try_recv() {
-                        Ok(code) => break code,
-                        Err(_) => tokio::task::yield_now().await,
-                    }
-                }
-            });
-            assert_eq!(code.await, Some(Reason::CANCEL));
+            assert_eq!(heard(&told).await, Some(Reason::CANCEL));
             let (_response, mut there) = client.send(get("http://one/"), true).await;
             in_time(async {
                 while gate.waiting() == 0 {
